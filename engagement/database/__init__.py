@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL and the connection to whichever one is used."""

@@ -1,0 +1,125 @@
+"""Every bound of the system, with its unit in the name and its reason beside it.
+
+Rates and sizes that an operator may want to change are defaults here and settings in
+:mod:`engagement.settings`; the others are properties of the design.
+"""
+
+from typing import Final
+
+# --- names -------------------------------------------------------------------------------------
+ROOM_ID_CHARS_MAX: Final = 64
+"""Room ids are Kafka keys, URL segments and metric-free log fields: short and printable."""
+ACTOR_ID_CHARS_MAX: Final = 128
+"""User ids come from a platform's own database: UUIDs, ULIDs, e-mail-like names all fit."""
+TITLE_CHARS_MAX: Final = 200
+"""A title is shown on one line."""
+
+# --- requests ----------------------------------------------------------------------------------
+BATCH_REQUESTS_MAX: Final = 500
+"""A batch is acknowledged as a whole; 500 keeps its worst answer under one flush."""
+BODY_BYTES_MAX: Final = 512 * 1024
+"""500 requests of 1 KiB; larger bodies are refused before they are read."""
+FRAME_BYTES_MAX: Final = 16 * 1024
+"""One WebSocket frame from a viewer: a handful of requests (OWASP ASVS 5.0, 4.4)."""
+COMMENT_CHARS_MAX: Final = 500
+"""Longer texts are not comments of a live room; every platform we know caps lower."""
+LIKE_COUNT_MAX: Final = 1_000
+"""Clients sum taps between two sends; no thumb does a thousand."""
+MUTE_S_MAX: Final = 30 * 24 * 3600
+"""A month. Longer is a ban."""
+GIFT_COUNT_MAX: Final = 10_000
+"""The largest bundle that any catalogue sells in one tap."""
+
+# --- idempotency -------------------------------------------------------------------------------
+DEDUPE_IDS_PER_PARTITION: Final = 50_000
+"""The window in which a repeated comment or like is recognised by the processor, per partition.
+Money has no window: its ids never expire. 50,000 ids are 8 MB, and minutes of a busy partition."""
+SEED_FACTS_PER_PARTITION: Final = 50_000
+"""How much of the tail of a fact topic is read at assignment to fill that window again."""
+GATEWAY_IDS_MAX: Final = 200_000
+"""The window in which one gateway answers `duplicate` (or `id_reused`) itself."""
+
+# --- presence ----------------------------------------------------------------------------------
+GATEWAY_LEASE_RENEW_S: Final = 5
+"""A gateway renews the leases of all its sockets with one request per partition."""
+GATEWAY_LEASE_TTL_S: Final = 20
+"""Three renewals may be lost before a dead gateway's viewers are taken to have left."""
+HTTP_LEASE_TTL_S: Final = 60
+"""A client without a socket is present for a minute after its last request."""
+
+# --- windows -----------------------------------------------------------------------------------
+WINDOW_MS: Final = 250
+"""Joins, leaves and likes reach viewers as one count per room and window."""
+NOTABLE_MAX: Final = 10
+"""Hosts and moderators that a window names."""
+SAMPLE_MAX: Final = 5
+"""Ordinary viewers that a window names, so that a page can say who came."""
+TOP_LIKERS_MAX: Final = 3
+"""Names beside the like counter."""
+
+# --- room state --------------------------------------------------------------------------------
+RECENT_COMMENTS_PER_ROOM: Final = 1_000
+"""How far back the processor knows a comment's author, so that an author may remove it."""
+HELD_COMMENTS_PER_ROOM: Final = 1_000
+"""Comments that wait for a moderator; the oldest is denied when the queue is full."""
+MUTES_PER_ROOM_MAX: Final = 10_000
+"""Mutes and bans live in the room's state, which is checkpointed: bounded."""
+
+# --- fan-out -----------------------------------------------------------------------------------
+TICK_MS: Final = 25
+"""Events of a busy room are coalesced for one tick; an idle room is flushed at once."""
+ROOM_RING_EVENTS: Final = 2_000
+"""Events of one room that a gateway keeps for resume; older cursors get a snapshot."""
+TAIL_SEED_FACTS_PER_PARTITION: Final = 5_000
+"""How much of each partition a starting gateway reads back, to be able to resume viewers."""
+SNAPSHOT_COMMENTS: Final = 50
+"""Comments that a joining viewer sees at once."""
+SOCKET_BUFFER_BYTES_MAX: Final = 256 * 1024
+"""What may wait in user space for one socket; beyond it the viewer is slow (fan-out is shaped,
+then the socket is closed with a code that tells the client to resume)."""
+SOCKET_SHAPE_BYTES: Final = 64 * 1024
+"""From here on comments and counts are left out for this socket and told in `skipped`."""
+SOCKET_SNDBUF_BYTES: Final = 64 * 1024
+"""Kernel send buffer per viewer: without it the kernel hides a stuck reader behind 4 MB."""
+IN_FLIGHT_SENDS_MAX: Final = 16
+"""Credits of one socket: unacknowledged `send` frames."""
+HANDSHAKES_PENDING_MAX: Final = 1_000
+"""Joins that may wait for admission before new ones are told to come back."""
+AUTH_TIMEOUT_S: Final = 5
+"""A socket that has not named itself by then is closed."""
+
+# --- clock -------------------------------------------------------------------------------------
+ANCHOR_INTERVAL_S: Final = 5
+"""An anchor at least this often: 50 ppm of drift then costs 0.25 ms."""
+ANCHOR_STEP_MS: Final = 20
+"""A deviation from the last anchor beyond this is a step and makes an anchor at once."""
+DRIFT_PPM_MAX: Final = 200
+"""Crystal oscillators of consumer hardware stay within 100 ppm; two of them, within 200."""
+ANCHORS_PER_ROOM: Final = 32
+"""Recent anchors that a follower keeps: a step within the flush is stamped by the right one."""
+
+# --- log ---------------------------------------------------------------------------------------
+FLUSH_MS: Final = 10
+"""One envelope per partition and grid point: Faust pays per record, not per request."""
+ENVELOPE_REQUESTS_MAX: Final = 1_000
+"""Requests of one envelope: with 500-byte requests half of what the broker takes."""
+RECORD_BYTES_MAX: Final = 1_048_576
+"""Kafka's default message.max.bytes."""
+COMMIT_INTERVAL_S: Final = 1.0
+"""Consumed offsets; what a restart replays at most."""
+CHECKPOINT_INTERVAL_S: Final = 5.0
+"""Room state is written to its compacted topic this often; a restart folds what came since."""
+SESSION_TIMEOUT_S: Final = 10
+"""A lost host's partitions move after this; a restarted worker keeps its own (KIP-345)."""
+
+# --- projections -------------------------------------------------------------------------------
+PROJECTION_BATCH_RECORDS: Final = 4_000
+"""Records folded into one transaction."""
+PROJECTION_BATCH_MS: Final = 20
+"""How long a thin batch waits to become thicker."""
+PAGE_ITEMS_MAX: Final = 1_000
+"""Items of one page of a list."""
+PAGE_ITEMS_DEFAULT: Final = 100
+"""What a list answers when nobody asks."""
+REPLAY_SPEED_MAX: Final = 100.0
+"""Faster than this a replay is a download; take the timeline."""

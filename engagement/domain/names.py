@@ -1,0 +1,37 @@
+"""Names of rooms, people and facts, and the ids that derive from what they are about."""
+
+import re
+from typing import Final, NewType
+from uuid import NAMESPACE_URL, uuid5
+
+RoomId = NewType("RoomId", str)
+ActorId = NewType("ActorId", str)
+FactId = NewType("FactId", str)
+
+ROOM_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.~-]{0,63}$"
+ACTOR_ID_PATTERN: Final = r"^[A-Za-z0-9_.~@:+=|-]{1,128}$"
+REQUEST_ID_PATTERN: Final = (
+    r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+)
+
+_ROOM_ID = re.compile(ROOM_ID_PATTERN)
+_ACTOR_ID = re.compile(ACTOR_ID_PATTERN)
+_FACTS = uuid5(NAMESPACE_URL, "urn:live-engagement:facts")
+
+
+def is_room_id(text: str) -> bool:
+    """Whether `text` may name a room: 1-64 letters, digits and ``_.~-``."""
+    return _ROOM_ID.match(text) is not None
+
+
+def is_actor_id(text: str) -> bool:
+    """Whether `text` may name a person: 1-128 letters, digits and ``_.~@:+=|-``."""
+    return _ACTOR_ID.match(text) is not None
+
+
+def derived_id(*about: str | int) -> FactId:
+    """The id of a fact that no client made, from what it is about (room, kind, subject).
+
+    Never from a clock or a random source: a repeat after a crash has the same id (RFC 9562 v5).
+    """
+    return FactId(str(uuid5(_FACTS, "\x1f".join(map(str, about)))))

@@ -1,0 +1,1 @@
+"""The log: topics, codec, the Kafka adapters and the embedded broker."""

@@ -1,0 +1,1 @@
+"""Stream processors: Faust hosts them, the domain decides."""

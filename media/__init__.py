@@ -1,0 +1,1 @@
+"""Media processes: engines behind one port, and the clock they publish."""
