@@ -1,0 +1,1 @@
+"""Machine-readable descriptions, generated from the code: OpenAPI, AsyncAPI, JSON Schemas."""
