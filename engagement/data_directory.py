@@ -1,0 +1,43 @@
+"""One instance per data directory: a lock that the kernel gives back when its holder dies."""
+
+import fcntl
+import os
+from io import TextIOWrapper
+from pathlib import Path
+
+from engagement.errors import ConflictError
+
+
+class DataDirectoryLock:
+    """An exclusive flock(2) on `<directory>/lock`; holds the owner's pid as text."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "lock"
+        self._file: TextIOWrapper | None = None
+
+    def acquire(self) -> None:
+        """Raises ConflictError when another live process holds it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle = self._path.open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
+            raise ConflictError(
+                f"another instance (pid {owner}) uses {self._path.parent}. Stop it, or set "
+                "ENGAGEMENT_DATA_DIR to another directory.",
+                code="data_dir_in_use",
+            ) from None
+        handle.seek(0)
+        handle.truncate()
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        self._file = handle
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
