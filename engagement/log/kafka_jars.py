@@ -11,9 +11,7 @@ from engagement.errors import UnavailableError
 from engagement.settings import Settings
 
 KAFKA_VERSION: Final = "4.3.1"
-COORDINATES: Final = (
-    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
-)
+COORDINATES: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
 """Without slf4j-simple the broker logs nothing at all."""
 JARS_BYTES: Final = 45_000_000
 """What comes down the first time, for the progress bar."""
@@ -62,7 +60,7 @@ def _known(marker: Path) -> list[Path]:
 
 
 def _resolve(cache: Path) -> list[Path]:
-    import jgo  # noqa: PLC0415 - slow to import, and only needed the first time
+    import jgo
 
     try:
         environment = jgo.build(COORDINATES, cache_dir=cache / "jgo")
@@ -87,9 +85,9 @@ def _locked(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(cache: Path) -> Iterator[None]:
     """A bar that follows the bytes that have arrived under the cache directories."""
-    import threading  # noqa: PLC0415
+    import threading
 
-    from rich.progress import (  # noqa: PLC0415
+    from rich.progress import (
         BarColumn,
         DownloadColumn,
         Progress,

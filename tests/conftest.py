@@ -1,0 +1,103 @@
+"""Real engines for the tests: one Kafka and one PostgreSQL for the whole run, on free ports."""
+
+import asyncio
+import os
+import random
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engagement.database.embedded import EmbeddedPostgres, ensure_database
+from engagement.log import admin
+from engagement.log.embedded import EmbeddedKafka
+from engagement.settings import Settings
+
+FIRST_PORT = 15_000
+LAST_PORT = 31_000
+"""Below the ephemeral range: a client's own port must never be taken for a server's."""
+
+
+def free_ports(count: int) -> list[int]:
+    """So many consecutive ports that nobody listens on."""
+    while True:
+        first = random.randrange(FIRST_PORT, LAST_PORT, 10)
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                probe = socket.socket()
+                sockets.append(probe)
+                probe.bind(("127.0.0.1", port))
+            return list(range(first, first + count))
+        except OSError:
+            continue
+        finally:
+            for probe in sockets:
+                probe.close()
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a running broker and database: topics created, schema at head."""
+    root = tmp_path_factory.mktemp("engines")
+    for parent in (root, *root.parents):
+        # PostgreSQL runs as another user when the tests run as root.
+        if str(parent).startswith("/tmp/") and parent.owner() == _me():
+            parent.chmod(parent.stat().st_mode | 0o011)
+    kafka_port, _, database_port, port, media_port = free_ports(5)
+    settings = Settings(
+        data_dir=root,
+        kafka_port=kafka_port,
+        database_port=database_port,
+        port=port,
+        media_port=media_port,
+        auth="dev",
+    )
+    kafka, postgres = EmbeddedKafka(settings), EmbeddedPostgres(settings)
+    kafka.start()
+    postgres.start()
+    try:
+        asyncio.run(_ready(settings))
+        yield settings
+    finally:
+        kafka.stop()
+        postgres.stop()
+
+
+async def _ready(settings: Settings) -> None:
+    from engagement.commands.migrate import upgrade_to_head
+
+    await admin.wait_for_broker(settings.bootstrap_servers)
+    await admin.create_topics(settings)
+    await asyncio.to_thread(ensure_database, settings)
+    await asyncio.to_thread(upgrade_to_head, settings)
+
+
+def _me() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.fixture
+def room() -> str:
+    """A room that no other test knows."""
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+def process_environment(settings: Settings, **more: str) -> dict[str, str]:
+    """The environment that gives a child process these settings."""
+    return {
+        **os.environ,
+        "ENGAGEMENT_DATA_DIR": str(settings.data_dir),
+        "ENGAGEMENT_KAFKA_PORT": str(settings.kafka_port),
+        "ENGAGEMENT_DATABASE_PORT": str(settings.database_port),
+        "ENGAGEMENT_PORT": str(settings.port),
+        "ENGAGEMENT_MEDIA_PORT": str(settings.media_port),
+        "ENGAGEMENT_AUTH": settings.auth,
+        "ENGAGEMENT_WORKER_ID": settings.worker_id,
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        **more,
+    }
