@@ -1,0 +1,283 @@
+"""What a fault run leaves behind, as files, and the same in memory for the checks.
+
+Nothing here knows the product: the formats below, the outside contract (api.md) and the public
+names of topics and event types are all that the checker stands on.
+
+A run directory holds JSON lines:
+
+``history.jsonl``  one object a line, told apart by ``k``:
+    ``run``    seed, requests, commit, started …
+    ``room``   room, status (``open``, ``closed``), host
+    ``ask``    id, room, actor, type, data, expect, batch: what one request is, and what must
+               become of it
+    ``altered`` id, data: the same id was sent again with another body, after its ack
+    ``try``    c, at, ids, via: one call left the client (c numbers calls, at is monotonic ns)
+    ``ans``    c, at, st: its answers, one status per id (see `Status` below)
+    ``fault``  what (kill, stop, continue), kind, at
+    ``poison`` topic, partition, offset: a garbage record that the run itself wrote
+``room.jsonl``, ``activity.jsonl``, ``dead.jsonl``  the topics, whole: p, o, k, v (or x: base64 of
+    what is not JSON; h: headers)
+``timeline.jsonl``, ``comments.jsonl``  room, items: each page as HTTP answered it, in order
+``rooms.jsonl``  ``GET /v1/rooms/{room}`` of every room, at the end
+``rows.jsonl``  partition, offset, id: the rows of the timeline projection, from the database
+``viewers.jsonl``  what sockets were told: see `ViewerLine`
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+Expectation = Literal["fact", "held", "refused", "maybe"]
+"""What must become of an acknowledged request: its fact in the topic of its type; a
+`comment.held`; exactly one `request.refused`; or its fact at most once (a leave whose lease may
+have run out)."""
+
+UNKNOWN = "unknown"
+"""A call without an answer, or one that says nothing about the fate of the request."""
+
+FACT_OF_REQUEST = {
+    "comment.post": "comment.posted",
+    "like.tap": "like.tapped",
+    "room.join": "viewer.joined",
+    "room.leave": "viewer.left",
+    "comment.remove": "comment.removed",
+    "viewer.mute": "viewer.muted",
+    "viewer.ban": "viewer.banned",
+}
+TIMELINE_REQUESTS = ("comment.post", "comment.remove", "viewer.mute", "viewer.ban")
+"""Requests whose fact belongs in the timeline; the others' single facts are activity."""
+
+
+class Ask(Struct):
+    """One request, and all that happened to it between client and gateway."""
+
+    id: str
+    room: str
+    actor: str
+    type: str
+    data: dict[str, Any]
+    expect: Expectation = "fact"
+    batch: int = -1
+    first_sent: int = 0
+    first_ack: int = 0
+    """0 while no answer said `accepted` or `duplicate`."""
+    rejected: str = ""
+    """Code of a synchronous refusal, if there was one."""
+    tries: int = 0
+    unknown: int = 0
+    calls: list[int] = field(default_factory=list)
+
+    @property
+    def acknowledged(self) -> bool:
+        """The client was told that it is in."""
+        return self.first_ack > 0
+
+
+class Fact(Struct):
+    """The parts of a CloudEvent that the checks look at."""
+
+    id: str
+    type: str
+    roomid: str = ""
+    actorid: str = ""
+    time: str = ""
+    mediaepoch: int = 0
+    mediapts: int = 0
+    causationid: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Record(Struct):
+    """One record of a topic; `fact` is None when it is not a CloudEvent."""
+
+    partition: int
+    offset: int
+    key: str
+    fact: Fact | None
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class ViewerLine(Struct):
+    """One thing a viewer's socket was told: hello, events, skipped or closed."""
+
+    v: int
+    room: str
+    k: Literal["hello", "events", "skipped", "closed"]
+    at: int = 0
+    gw: int = 0
+    resumed: bool = False
+    """hello: the viewer had presented a cursor."""
+    recovered: bool = False
+    newest: list[str] = field(default_factory=list)
+    """hello without recovery: ids of the snapshot's comments."""
+    ids: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    code: int = 0
+
+
+class Evidence(Struct):
+    """All files of a run, decoded."""
+
+    run: dict[str, Any]
+    rooms: dict[str, dict[str, Any]]
+    asks: dict[str, Ask]
+    altered: dict[str, list[dict[str, Any]]]
+    calls: dict[int, list[str]]
+    faults: list[dict[str, Any]]
+    poison: list[dict[str, Any]]
+    sentinels: dict[str, str]
+    """Room → id of the last comment that was sent to it, after all faults."""
+    room_log: list[Record]
+    activity: list[Record]
+    dead: list[Record]
+    timeline: dict[str, list[Record]]
+    comments: dict[str, list[Record]]
+    room_views: dict[str, dict[str, Any]]
+    rows: list[tuple[int, int, str]]
+    viewers: dict[int, list[ViewerLine]]
+
+
+class _LogLine(Struct):
+    p: int
+    o: int
+    k: str = ""
+    v: Raw = Raw(b"")
+    h: dict[str, str] = field(default_factory=dict)
+
+
+class _Page(Struct):
+    room: str
+    items: list[Raw]
+
+
+class _Row(Struct):
+    p: int
+    o: int
+    id: str
+
+
+_FACT = msgspec.json.Decoder(Fact)
+
+
+def fact_of(body: bytes) -> Fact | None:
+    """The fact in these bytes; None when there is none."""
+    try:
+        return _FACT.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def load(directory: Path) -> Evidence:
+    """Read a run directory. FileNotFoundError when a file is missing."""
+    evidence = _load_history(directory / "history.jsonl")
+    evidence.room_log = list(_records(directory / "room.jsonl"))
+    evidence.activity = list(_records(directory / "activity.jsonl"))
+    evidence.dead = list(_records(directory / "dead.jsonl"))
+    evidence.timeline = _pages(directory / "timeline.jsonl")
+    evidence.comments = _pages(directory / "comments.jsonl")
+    for line in _lines(directory / "rooms.jsonl", dict):
+        evidence.room_views[line["room"]] = line
+    evidence.rows = [(row.p, row.o, row.id) for row in _lines(directory / "rows.jsonl", _Row)]
+    for told in _lines(directory / "viewers.jsonl", ViewerLine):
+        evidence.viewers.setdefault(told.v, []).append(told)
+    return evidence
+
+
+def _lines(path: Path, kind: Any) -> Iterator[Any]:
+    decoder = msgspec.json.Decoder(kind)
+    with path.open("rb") as file:
+        for line in file:
+            yield decoder.decode(line)
+
+
+def _records(path: Path) -> Iterator[Record]:
+    for line in _lines(path, _LogLine):
+        body = bytes(line.v)
+        yield Record(line.p, line.o, line.k, fact_of(body), body, line.h)
+
+
+def _pages(path: Path) -> dict[str, list[Record]]:
+    pages: dict[str, list[Record]] = {}
+    for page in _lines(path, _Page):
+        items = pages.setdefault(page.room, [])
+        for item in page.items:
+            body = bytes(item)
+            items.append(Record(-1, -1, page.room, fact_of(body), body))
+    return pages
+
+
+def _load_history(path: Path) -> Evidence:
+    evidence = Evidence(
+        run={}, rooms={}, asks={}, altered={}, calls={}, faults=[], poison=[], sentinels={},
+        room_log=[], activity=[], dead=[], timeline={}, comments={}, room_views={}, rows=[],
+        viewers={},
+    )  # fmt: skip
+    for line in _lines(path, dict):
+        _take(evidence, line)
+    for ids in evidence.calls.values():
+        for request_id in ids:
+            evidence.asks[request_id].unknown += 1
+    evidence.calls = _calls_of(evidence)
+    return evidence
+
+
+def _calls_of(evidence: Evidence) -> dict[int, list[str]]:
+    """Call → its ids, rebuilt: while reading, `calls` held only those without an answer."""
+    calls: dict[int, list[str]] = {}
+    for ask in evidence.asks.values():
+        for call in ask.calls:
+            calls.setdefault(call, []).append(ask.id)
+    return calls
+
+
+def _take(evidence: Evidence, line: dict[str, Any]) -> None:
+    kind = line["k"]
+    if kind == "ask":
+        ask = msgspec.convert(line, Ask)
+        evidence.asks[ask.id] = ask
+    elif kind == "try":
+        _take_try(evidence, line)
+    elif kind == "ans":
+        _take_answers(evidence, line)
+    elif kind == "altered":
+        evidence.altered.setdefault(line["id"], []).append(line["data"])
+    elif kind == "fault":
+        evidence.faults.append(line)
+    elif kind == "poison":
+        evidence.poison.append(line)
+    elif kind == "room":
+        evidence.rooms[line["room"]] = line
+    elif kind == "sentinel":
+        evidence.sentinels[line["room"]] = line["id"]
+    elif kind == "run":
+        evidence.run = line
+
+
+def _take_try(evidence: Evidence, line: dict[str, Any]) -> None:
+    if line.get("altered"):
+        return  # An altered repeat says nothing about the request it pretends to be.
+    evidence.calls[line["c"]] = line["ids"]
+    for request_id in line["ids"]:
+        ask = evidence.asks[request_id]
+        ask.tries += 1
+        ask.calls.append(line["c"])
+        if not ask.first_sent:
+            ask.first_sent = line["at"]
+
+
+def _take_answers(evidence: Evidence, line: dict[str, Any]) -> None:
+    ids = evidence.calls.pop(line["c"], None)
+    if ids is None:
+        return
+    for request_id, status in zip(ids, line["st"], strict=True):
+        ask = evidence.asks[request_id]
+        if status in ("accepted", "duplicate"):
+            ask.first_ack = ask.first_ack or line["at"]
+        elif status.startswith(UNKNOWN):
+            ask.unknown += 1
+        else:
+            ask.rejected = status
