@@ -1,0 +1,3 @@
+module github.com/live-engagement/benchmarks/viewers
+
+go 1.24
