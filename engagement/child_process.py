@@ -44,7 +44,7 @@ def spawn(
         die_with_parent(death_signal)
 
     with log_file.open("ab") as out:
-        return subprocess.Popen(  # noqa: S603, PLW1509 - our own argv; prctl must run in the child
+        return subprocess.Popen(  # noqa: S603 - our own argv; prctl must run in the child
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -52,7 +52,7 @@ def spawn(
             env=None if env is None else dict(env),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=prepare,
+            preexec_fn=prepare,  # noqa: PLW1509
         )
 
 

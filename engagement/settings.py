@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     flush_ms: float = Field(limits.FLUSH_MS, ge=1, le=1000, description="Envelope flush grid.")
     tick_ms: float = Field(limits.TICK_MS, ge=1, le=1000, description="Fan-out tick.")
 
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Own /metrics port of worker and projector; 0 = none."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

@@ -1,0 +1,110 @@
+"""The Faust application that hosts the room processor.
+
+Faust brings group membership, the consumer thread and commits of the acknowledged prefix; the
+settings below are the ones without which this collapses (see docs/adr/0007).
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import faust
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from engagement.domain import limits
+from engagement.domain.moderation import WordList
+from engagement.log.topics import REQUESTS_TOPIC
+from engagement.processors.room_processor import TICK_S, RoomProcessor
+from engagement.settings import Settings
+
+GROUP: Final = "engagement.rooms.v1"
+FETCH_MAX_WAIT_MS: Final = 100
+"""Faust hard-codes 1,500: with one fetch in flight per broker a quiet partition can hold a busy
+one back for that long."""
+
+
+def build(settings: Settings) -> Any:
+    """The Faust app of one worker, wired to its processor."""
+    moderator = WordList(deny=settings.moderation_deny, hold=settings.moderation_hold)
+    processor = RoomProcessor(settings, moderator)
+    app = faust.App(
+        GROUP,
+        broker="kafka://" + settings.bootstrap_servers.replace(",", ";kafka://"),
+        store="memory://",
+        datadir=str(settings.data_dir / "faust" / settings.worker_id),
+        web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        topic_partitions=settings.partitions,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=4096,
+        stream_publish_on_commit=False,
+        broker_commit_interval=limits.COMMIT_INTERVAL_S,
+        broker_session_timeout=limits.SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=2,
+        broker_request_timeout=limits.SESSION_TIMEOUT_S * 2,
+        consumer_auto_offset_reset="earliest",
+        # KIP-345: a worker that is restarted at once keeps its partitions, and the others never
+        # notice that it was away.
+        consumer_group_instance_id=f"room-worker-{settings.worker_id}",
+    )
+    _shorten_fetch_wait()
+    _connect(app, processor)
+    return app
+
+
+def _connect(app: Any, processor: RoomProcessor) -> None:
+    requests = app.topic(
+        REQUESTS_TOPIC,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+    async def rooms(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await processor.ready()
+            processor.process(event.message, event.ack)
+
+    async def on_assigned(_app: Any, assigned: Iterable[Any], **_: Any) -> None:
+        await processor.assigned(tp.partition for tp in assigned if tp.topic == REQUESTS_TOPIC)
+
+    async def on_revoked(_app: Any, revoked: Iterable[Any], **_: Any) -> None:
+        processor.revoked(tp.partition for tp in revoked if tp.topic == REQUESTS_TOPIC)
+
+    async def ticking() -> None:
+        checkpoint_at_s = time.monotonic() + limits.CHECKPOINT_INTERVAL_S
+        while not app.should_stop:
+            await asyncio.sleep(TICK_S)
+            processor.tick()
+            if time.monotonic() >= checkpoint_at_s:
+                await processor.checkpoint()
+                checkpoint_at_s = time.monotonic() + limits.CHECKPOINT_INTERVAL_S
+
+    async def on_shutdown(_app: Any, **_: Any) -> None:
+        await processor.stop()
+
+    app.agent(requests, name="rooms")(rooms)
+    app.task()(ticking)
+    app.on_partitions_assigned.connect(on_assigned)
+    app.on_partitions_revoked.connect(on_revoked)
+    app.on_before_shutdown.connect(on_shutdown)
+
+
+def _shorten_fetch_wait() -> None:
+    """Wrap the driver's factory: there is no setting for this (faust-streaming 0.15.3)."""
+    create = AIOKafkaConsumerThread._create_worker_consumer
+    if getattr(create, "shortened", False):
+        return
+
+    def shortened(self: Any, transport: Any) -> Any:
+        consumer = create(self, transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
+
+    shortened.shortened = True  # type: ignore[attr-defined]
+    AIOKafkaConsumerThread._create_worker_consumer = shortened
