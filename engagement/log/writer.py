@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -95,7 +96,7 @@ class LogWriter:
         partition: int,
         key: bytes | None,
         value: bytes | None,
-        headers: tuple[tuple[str, bytes], ...] = (),
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Queue one record; never blocks.
 
@@ -115,11 +116,11 @@ class LogWriter:
         added = None
         if batches:
             added = batches[-1].builder.append(
-                timestamp=now_ms, key=key, value=value, headers=headers
+                timestamp=now_ms, key=key, value=value, headers=list(headers)
             )
         if added is None:
             batch = _Batch(self._producer.create_batch())
-            batch.builder.append(timestamp=now_ms, key=key, value=value, headers=headers)
+            batch.builder.append(timestamp=now_ms, key=key, value=value, headers=list(headers))
             batches.append(batch)
         batch = batches[-1]
         batch.count += 1

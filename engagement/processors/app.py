@@ -26,13 +26,15 @@ one back for that long."""
 
 def build(settings: Settings) -> Any:
     """The Faust app of one worker, wired to its processor."""
+    faust_dir = settings.data_dir / "faust" / settings.worker_id
+    faust_dir.mkdir(parents=True, exist_ok=True)
     moderator = WordList(deny=settings.moderation_deny, hold=settings.moderation_hold)
     processor = RoomProcessor(settings, moderator)
     app = faust.App(
         GROUP,
         broker="kafka://" + settings.bootstrap_servers.replace(",", ";kafka://"),
         store="memory://",
-        datadir=str(settings.data_dir / "faust" / settings.worker_id),
+        datadir=str(faust_dir),
         web_enabled=False,
         key_serializer="raw",
         value_serializer="raw",
