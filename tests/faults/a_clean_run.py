@@ -21,6 +21,7 @@ class CleanRun:
         self.comments: list[dict[str, Any]] = []
         self.rooms: list[dict[str, Any]] = []
         self.rows: list[dict[str, Any]] = []
+        self.counts: list[dict[str, Any]] = []
         self.viewers: list[dict[str, Any]] = []
         self._now = 0
         self._call = 0
@@ -30,7 +31,7 @@ class CleanRun:
             {"k": "poison", "topic": "live.requests.v1", "partition": 1, "offset": 7}
         )
         self.dead.append(
-            {"p": 0, "o": 0, "k": "", "v": "garbage"}
+            {"p": 0, "o": 0, "k": "", "v": "poison-0"}
             | {"h": {"topic": "live.requests.v1", "partition": "1", "offset": "7", "reason": "x"}}
         )
 
@@ -38,7 +39,7 @@ class CleanRun:
         """Write all files; returns the directory."""
         for name in (
             "history", "room", "activity", "dead", "timeline", "comments", "rooms", "rows",
-            "viewers",
+            "counts", "viewers",
         ):  # fmt: skip
             lines = "".join(json.dumps(line) + "\n" for line in getattr(self, name))
             (directory / f"{name}.jsonl").write_text(lines)
@@ -102,6 +103,7 @@ class CleanRun:
         listed = [fact for fact in reversed(posted) if fact["id"] not in removed]
         self.comments.append({"room": room, "items": listed})
         self.rooms.append({"room": room, "likes": 5, "online": 1})
+        self.counts.append({"room": room, "likes": 5, "online": 1})
         self.viewers += self._watch(partition, room, ids)
 
     def _facts(self, room: str) -> Iterator[dict[str, Any]]:

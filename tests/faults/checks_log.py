@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from .anomalies import Anomaly, Index
-from .evidence import Ask, Evidence, Record
+from .evidence import POISON_MARK, Ask, Evidence, Record
 
 
 def keyed_by_room(evidence: Evidence, found: Index) -> Iterator[Anomaly]:
@@ -100,9 +100,10 @@ def _likes(
         yield Anomaly("wrong_total", room, "", f"windows tell {total} likes, {taps} were tapped")
     if told != taps:
         yield Anomaly("wrong_total", room, "", f"window counts sum to {told}, {taps} were tapped")
-    shown = evidence.room_views.get(room, {}).get("likes", taps)
-    if shown != taps:
-        yield Anomaly("wrong_total", room, "", f"GET room shows {shown} likes of {taps}")
+    for reader, counts in (("GET room", evidence.room_views), ("projection", evidence.counts)):
+        shown = counts.get(room, {}).get("likes", 0)
+        if shown != taps:
+            yield Anomaly("wrong_total", room, "", f"{reader} shows {shown} likes of {taps}")
 
 
 def _presence(room: str, records: list[Record], singles: list[Record]) -> Iterator[Anomaly]:
@@ -146,8 +147,12 @@ def _presence(room: str, records: list[Record], singles: list[Record]) -> Iterat
 
 def poison_is_put_aside(evidence: Evidence, found: Index) -> Iterator[Anomaly]:
     """Every garbage record is a dead letter, and nothing else is."""
-    planted = {(bad["topic"], bad["partition"], bad["offset"]) for bad in evidence.poison}
-    seen: dict[tuple[str, int, int], int] = {}
+    planted = {
+        (bad["topic"], bad["partition"], bad["offset"])
+        for bad in evidence.poison
+        if bad["offset"] >= 0
+    }
+    seen = set()
     for record in evidence.dead:
         headers = record.headers
         place = (
@@ -155,11 +160,11 @@ def poison_is_put_aside(evidence: Evidence, found: Index) -> Iterator[Anomaly]:
             int(headers.get("partition", -1)),
             int(headers.get("offset", -1)),
         )
-        seen[place] = seen.get(place, 0) + 1
-        if place not in planted:
+        seen.add(place)
+        if POISON_MARK.encode() not in record.body:
             detail = f"{place} became a dead letter: {headers.get('reason')}"
             yield Anomaly("dead_letter_unasked", record.key, str(place), detail)
-    for place in sorted(planted - set(seen)):
+    for place in sorted(planted - seen):
         yield Anomaly("poison_lost", "", str(place), "garbage record without a dead letter")
 
 

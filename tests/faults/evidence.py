@@ -14,15 +14,19 @@ A run directory holds JSON lines:
     ``try``    c, at, ids, via: one call left the client (c numbers calls, at is monotonic ns)
     ``ans``    c, at, st: its answers, one status per id (see `Status` below)
     ``fault``  what (kill, stop, continue), kind, at
-    ``poison`` topic, partition, offset: a garbage record that the run itself wrote
+    ``poison`` topic, partition, offset: a garbage record that the run itself wrote (every one
+               of them contains `POISON_MARK`, also those whose offset was never told)
+    ``sentinel`` room, id: the room's last comment, sent after all faults
 ``room.jsonl``, ``activity.jsonl``, ``dead.jsonl``  the topics, whole: p, o, k, v (or x: base64 of
     what is not JSON; h: headers)
 ``timeline.jsonl``, ``comments.jsonl``  room, items: each page as HTTP answered it, in order
 ``rooms.jsonl``  ``GET /v1/rooms/{room}`` of every room, at the end
-``rows.jsonl``  partition, offset, id: the rows of the timeline projection, from the database
+``rows.jsonl``  p, o, id: the rows of the timeline projection, from the database
+``counts.jsonl``  room, likes, online: what the other projections hold
 ``viewers.jsonl``  what sockets were told: see `ViewerLine`
 """
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +39,7 @@ Expectation = Literal["fact", "held", "refused", "maybe"]
 `comment.held`; exactly one `request.refused`; or its fact at most once (a leave whose lease may
 have run out)."""
 
+POISON_MARK = "poison-"
 UNKNOWN = "unknown"
 """A call without an answer, or one that says nothing about the fate of the request."""
 
@@ -138,6 +143,7 @@ class Evidence(Struct):
     comments: dict[str, list[Record]]
     room_views: dict[str, dict[str, Any]]
     rows: list[tuple[int, int, str]]
+    counts: dict[str, dict[str, Any]]
     viewers: dict[int, list[ViewerLine]]
 
 
@@ -146,6 +152,7 @@ class _LogLine(Struct):
     o: int
     k: str = ""
     v: Raw = Raw(b"")
+    x: str = ""
     h: dict[str, str] = field(default_factory=dict)
 
 
@@ -182,6 +189,8 @@ def load(directory: Path) -> Evidence:
     for line in _lines(directory / "rooms.jsonl", dict):
         evidence.room_views[line["room"]] = line
     evidence.rows = [(row.p, row.o, row.id) for row in _lines(directory / "rows.jsonl", _Row)]
+    for line in _lines(directory / "counts.jsonl", dict):
+        evidence.counts[line["room"]] = line
     for told in _lines(directory / "viewers.jsonl", ViewerLine):
         evidence.viewers.setdefault(told.v, []).append(told)
     return evidence
@@ -196,7 +205,7 @@ def _lines(path: Path, kind: Any) -> Iterator[Any]:
 
 def _records(path: Path) -> Iterator[Record]:
     for line in _lines(path, _LogLine):
-        body = bytes(line.v)
+        body = bytes(line.v) or base64.b64decode(line.x)
         yield Record(line.p, line.o, line.k, fact_of(body), body, line.h)
 
 
@@ -214,7 +223,7 @@ def _load_history(path: Path) -> Evidence:
     evidence = Evidence(
         run={}, rooms={}, asks={}, altered={}, calls={}, faults=[], poison=[], sentinels={},
         room_log=[], activity=[], dead=[], timeline={}, comments={}, room_views={}, rows=[],
-        viewers={},
+        counts={}, viewers={},
     )  # fmt: skip
     for line in _lines(path, dict):
         _take(evidence, line)

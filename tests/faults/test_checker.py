@@ -131,6 +131,10 @@ def wrong_room_view(run: CleanRun) -> None:
     run.rooms[1]["likes"] = 4
 
 
+def wrong_likes_projection(run: CleanRun) -> None:
+    run.counts[1]["likes"] = 7
+
+
 def join_counted_twice(run: CleanRun) -> None:
     run.record("oak-v")["v"]["data"]["joined"] = 2
 
@@ -214,7 +218,7 @@ def poison_without_dead_letter(run: CleanRun) -> None:
 
 
 def good_record_as_dead_letter(run: CleanRun) -> None:
-    run.dead.append(run.dead[0] | {"h": run.dead[0]["h"] | {"offset": "8"}})
+    run.dead.append(run.dead[0] | {"v": {"gateway": "g"}})
 
 
 def _of_oak(run: CleanRun) -> list[dict[str, Any]]:
@@ -245,6 +249,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (window_version_again, "window_again"),
     (total_fell, "total_fell"),
     (wrong_room_view, "wrong_total"),
+    (wrong_likes_projection, "wrong_total"),
     (join_counted_twice, "wrong_total"),
     (lease_opened_twice, "joined_twice"),
     (lost_in_the_timeline, "lost_in_timeline"),

@@ -1,0 +1,101 @@
+"""What goes wrong in a run, and when: drawn from a seed, every kind often enough."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from .history import History, now
+from .instance import Instance, Kind
+
+KILLED: tuple[Kind, ...] = ("gateway", "worker", "projector", "broker", "database")
+PAUSED: tuple[Kind, ...] = ("worker", "projector")
+SHORT_PAUSE_S = (0.5, 3.0)
+LONG_PAUSE_S = (11.0, 13.0)
+"""Longer than the session timeout of 10 s: another worker takes over, then the old one wakes."""
+COMEBACK_S_MAX = 30.0
+
+
+class Fault(Struct, frozen=True):
+    """One thing to do to one process."""
+
+    what: str
+    """`kill` or `pause`."""
+    kind: Kind
+    pause_s: float = 0.0
+
+
+def draw_faults(seed: int, kills: int, pauses: int) -> list[Fault]:
+    """So many kills and pauses: every kind in turn, in random order; one pause is long."""
+    draw = random.Random(seed)
+    faults = [Fault("kill", KILLED[number % len(KILLED)]) for number in range(kills)]
+    for number in range(pauses):
+        span = LONG_PAUSE_S if number == 0 else SHORT_PAUSE_S
+        faults.append(Fault("pause", PAUSED[number % len(PAUSED)], draw.uniform(*span)))
+    draw.shuffle(faults)
+    return faults
+
+
+class Nemesis:
+    """Does the faults, evenly spread with jitter, and waits for nobody's recovery but one:
+    the same kind is not killed again before its last victim has been replaced."""
+
+    def __init__(self, instance: Instance, history: History, seed: int) -> None:
+        self._instance = instance
+        self._history = history
+        self._random = random.Random(seed)
+        self._wakers: set[asyncio.Task[None]] = set()
+        self._sizes: dict[Kind, int] = {}
+        self.done: Counter[str] = Counter()
+        self.never_came_back: list[str] = []
+
+    async def rage(self, faults: list[Fault], seconds: float) -> None:
+        """Do all faults within the time."""
+        self._sizes = {kind: len(pids) for kind, pids in self._instance.processes().items()}
+        for pause_s in self._pauses(len(faults), seconds):
+            await asyncio.sleep(pause_s)
+            await self._do(faults.pop())
+        await asyncio.gather(*self._wakers)
+        for kind in KILLED:
+            await self._replaced(kind)
+
+    def _pauses(self, count: int, seconds: float) -> Iterator[float]:
+        for _ in range(count):
+            yield self._random.uniform(0.4, 1.6) * seconds / (count + 1)
+
+    async def _do(self, fault: Fault) -> None:
+        await self._replaced(fault.kind)
+        pids = self._instance.processes().get(fault.kind, [])
+        if not pids:
+            return
+        pid = self._random.choice(pids)
+        if fault.what == "kill":
+            self._send("kill", fault.kind, pid, signal.SIGKILL)
+            return
+        self._send("stop", fault.kind, pid, signal.SIGSTOP)
+        waker = asyncio.create_task(self._wake(fault.kind, pid, fault.pause_s))
+        self._wakers.add(waker)
+
+    async def _wake(self, kind: Kind, pid: int, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self._send("continue", kind, pid, signal.SIGCONT)
+
+    async def _replaced(self, kind: Kind) -> None:
+        """Wait until as many processes of this kind run as in the beginning."""
+        deadline = asyncio.get_running_loop().time() + COMEBACK_S_MAX
+        while len(self._instance.processes().get(kind, [])) < self._sizes.get(kind, 0):
+            if asyncio.get_running_loop().time() > deadline:
+                self.never_came_back.append(kind)
+                return
+            await asyncio.sleep(0.1)
+
+    def _send(self, what: str, kind: Kind, pid: int, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            self.done[f"{what} {kind}"] += 1
+            self._history.note("fault", what=what, kind=kind, at=now())
