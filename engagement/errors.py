@@ -72,7 +72,7 @@ class UnauthorizedError(EngagementError):
 
     status = 401
     code = "unauthorized"
-    title = "UnauthorizedError"
+    title = "Unauthorized"
 
 
 class ForbiddenError(EngagementError):
@@ -80,7 +80,7 @@ class ForbiddenError(EngagementError):
 
     status = 403
     code = "forbidden"
-    title = "ForbiddenError"
+    title = "Forbidden"
 
 
 class NotFoundError(EngagementError):
@@ -96,7 +96,7 @@ class ConflictError(EngagementError):
 
     status = 409
     code = "conflict"
-    title = "ConflictError"
+    title = "Conflict"
 
 
 class TooLargeError(EngagementError):
@@ -136,7 +136,7 @@ class UnavailableError(EngagementError):
 
     status = 503
     code = "unavailable"
-    title = "UnavailableError"
+    title = "Unavailable"
 
 
 CLOSE_CODES: Final[dict[str, int]] = {

@@ -31,10 +31,11 @@ GIFT_COUNT_MAX: Final = 10_000
 """The largest bundle that any catalogue sells in one tap."""
 
 # --- idempotency -------------------------------------------------------------------------------
-DEDUPE_IDS_PER_PARTITION: Final = 50_000
+DEDUPE_IDS_PER_PARTITION: Final = 20_000
 """The window in which a repeated comment or like is recognised by the processor, per partition.
-Money has no window: its ids never expire. 50,000 ids are 8 MB, and minutes of a busy partition."""
-SEED_FACTS_PER_PARTITION: Final = 50_000
+Money has no window: its ids never expire. It must be read back at every start, which costs 0.1 s
+a partition at this size."""
+SEED_FACTS_PER_PARTITION: Final = 20_000
 """How much of the tail of a fact topic is read at assignment to fill that window again."""
 GATEWAY_IDS_MAX: Final = 200_000
 """The window in which one gateway answers `duplicate` (or `id_reused`) itself."""
@@ -58,7 +59,7 @@ TOP_LIKERS_MAX: Final = 3
 """Names beside the like counter."""
 
 # --- room state --------------------------------------------------------------------------------
-RECENT_COMMENTS_PER_ROOM: Final = 1_000
+RECENT_COMMENTS_PER_ROOM: Final = 300
 """How far back the processor knows a comment's author, so that an author may remove it."""
 HELD_COMMENTS_PER_ROOM: Final = 1_000
 """Comments that wait for a moderator; the oldest is denied when the queue is full."""
@@ -123,3 +124,66 @@ PAGE_ITEMS_DEFAULT: Final = 100
 """What a list answers when nobody asks."""
 REPLAY_SPEED_MAX: Final = 100.0
 """Faster than this a replay is a download; take the timeline."""
+
+# --- gateway -----------------------------------------------------------------------------------
+ACK_TIMEOUT_S: Final = 8.0
+"""How long a POST waits for the broker before it answers 503: a broker restart takes 2-5 s."""
+PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Envelopes that wait for the broker; beyond it requests are answered 503 at once."""
+ENVELOPE_BYTES_MAX: Final = 900_000
+"""Larger envelopes are split: a record must stay under `RECORD_BYTES_MAX` with its overhead."""
+BODY_TIMEOUT_S: Final = 10.0
+"""A request body that trickles in for longer is not a client but an attack."""
+HEADERS_TIMEOUT_S: Final = 10.0
+"""The same for the headers of a connection's first request."""
+RATE_BURST_S: Final = 3.0
+"""A token bucket holds this many seconds of its rate."""
+BUCKETS_MAX: Final = 200_000
+"""Token buckets in use at once; idle ones cost nothing. 200,000 are 30 MB."""
+ROOM_WAIT_S: Final = 0.25
+"""A room that another gateway has just opened is here within this; then it is `room_not_found`."""
+ROOM_FACT_TIMEOUT_S: Final = 10.0
+"""How long opening or closing a room waits for its fact to come back: a worker restarts in 4 s."""
+CURSOR_WAIT_S: Final = 1.0
+"""A cursor of a gateway that is ahead of this one is waited for; then it is not ours."""
+RING_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Events of all rooms that a gateway keeps for resume; the oldest go first."""
+TAIL_FACT_BYTES_MAX: Final = 64 * 1024
+"""A fact beyond this is nothing that our processors write: it is not fanned out."""
+TAIL_IDS_PER_PARTITION: Final = 20_000
+"""Facts written twice are at most a commit interval apart: 20,000 a second and partition."""
+TAIL_RECORDS_PER_FETCH: Final = 1_000
+"""Records handled without giving way to sockets: 1,000 are 5 ms."""
+CLOCK_RECORDS_PER_PARTITION: Final = 10_000
+"""How much of the clock topic a starting gateway reads back: an hour of twelve live rooms, and
+compaction keeps the last anchor of every room that ended longer ago."""
+CLOCK_ANCHORS_IN_HELLO: Final = 8
+"""40 s of anchors: a viewer who watches 3 s behind needs those of the recent past."""
+CLIENT_ERRORS_MAX: Final = 20
+"""Refused frames of one socket; a client that makes more does not listen."""
+FRAMES_PER_S: Final = 50
+"""Frames from one socket and second; sends are limited by credits, this bounds the rest."""
+RESUME_CHUNK_BYTES: Final = 32 * 1024
+"""Missed events are sent in frames of this size, each when the one before has left."""
+RESUME_STALL_S: Final = 10.0
+"""A socket that takes none of them for so long is closed as slow."""
+CLOSE_TIMEOUT_S: Final = 2.0
+"""A close frame that a slow socket has not taken by then becomes an abort."""
+TOKEN_CHARS_MAX: Final = 4_096
+"""Longer tokens are refused unread; headers are limited by the server anyway."""
+TOKENS_CACHED_MAX: Final = 20_000
+"""Verified tokens that need not be verified again: one per socket."""
+TOKEN_LEEWAY_S: Final = 10
+"""Between our clock and the issuer's."""
+JWKS_BYTES_MAX: Final = 256 * 1024
+"""A key set, not a download."""
+JWKS_KEYS_MAX: Final = 100
+"""Keys of an issuer, with room for rotation."""
+JWKS_AGE_S: Final = 300.0
+"""A removed key is honoured at most this long."""
+JWKS_REFRESH_S: Final = 10.0
+"""An unknown `kid` makes us ask again, at most this often."""
+REPLAYS_MAX: Final = 500
+"""Replays that one gateway streams at once."""
+QUERY_TIMEOUT_S: Final = 5.0
+"""A read that the database has not answered by then is answered 503."""

@@ -1,0 +1,64 @@
+"""The media clocks of all rooms, as `live.clock.v1` tells them."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from engagement.domain.events import ClockAnchored, RawFact
+from engagement.domain.media_time import Anchor, RoomClock
+from engagement.domain.names import is_room_id
+from engagement.gateway import metrics
+
+_FACTS = msgspec.json.Decoder(RawFact)
+
+
+class ClockFollower:
+    """Keeps a `RoomClock` per room and tells each news once.
+
+    The last anchor of an epoch that was closed stands: what happens after it is stamped by it,
+    with an uncertainty that grows, until a new epoch opens.
+    """
+
+    def __init__(self, told: Callable[[str, Anchor], None] = lambda room, anchor: None) -> None:
+        self._clocks: dict[str, RoomClock] = {}
+        self.told = told
+
+    def clock(self, room: str) -> RoomClock | None:
+        """The clock of a room, or None when it has none."""
+        return self._clocks.get(room)
+
+    def handle(self, partition: int, records: Sequence[Any]) -> None:
+        """Take records of the clock topic in."""
+        for record in records:
+            if record.value is None:
+                continue  # A tombstone: the room's clock was forgotten by an operator.
+            try:
+                self._observe(record.value)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+                metrics.FACTS_DROPPED.labels("clock_poison").inc()
+
+    def _observe(self, value: bytes) -> None:
+        fact = _FACTS.decode(value)
+        data = fact.decode()
+        if not isinstance(data, ClockAnchored) or not is_room_id(fact.roomid):
+            metrics.FACTS_DROPPED.labels("clock_poison").inc()
+            return
+        clock = self._clocks.get(fact.roomid)
+        if clock is None:
+            clock = self._clocks[fact.roomid] = RoomClock()
+        anchor = Anchor(
+            id=fact.id,
+            epoch=data.epoch,
+            rate=data.rate,
+            rtp=data.rtp,
+            pts_ms=data.pts_ms,
+            wall_ms=data.wall_ms,
+            offset_ms=data.offset_ms,
+            err_ms=data.err_ms,
+            at_us=data.at_us,
+        )
+        if clock.observe(anchor, time.time_ns() // 1000):
+            metrics.CLOCK_LAG_MS.set(clock.lag_ms)
+            self.told(fact.roomid, anchor)

@@ -1,0 +1,179 @@
+"""`POST /v1/rooms/{room}/events`: the hot route, raw ASGI.
+
+A framework's routing, validation and response would cost more than everything we do here. The
+same answers are described for OpenAPI in `openapi.py`.
+"""
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.types import Receive, Scope, Send
+
+from engagement.domain import limits
+from engagement.domain.rooms import RoomState
+from engagement.errors import (
+    BadRequestError,
+    EngagementError,
+    ForbiddenError,
+    NotFoundError,
+    TooLargeError,
+    UnauthorizedError,
+)
+from engagement.gateway.auth import Principal
+from engagement.gateway.intake import Result, error_of
+from engagement.gateway.problems import send_problem
+from engagement.gateway.requests_json import parse
+
+if TYPE_CHECKING:
+    from engagement.gateway.runtime import Gateway
+
+_ENCODER: Final = msgspec.json.Encoder()
+_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_BODY_TYPES: Final = ("", "application/json", "application/x-www-form-urlencoded", "text/plain")
+"""What a JSON body may call itself: `curl -d` and bare `fetch` say the last two."""
+
+
+class UnsupportedBodyError(EngagementError):
+    """Compressed, or declared to be something else than JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+
+
+class BodyTimeoutError(EngagementError):
+    """The body did not come in time."""
+
+    status = 408
+    code = "request_timeout"
+    title = "Request timeout"
+
+
+class GoneError(Exception):
+    """The client left before its body was there."""
+
+
+async def post_events(
+    gateway: "Gateway", scope: Scope, receive: Receive, send: Send, room: str
+) -> None:
+    """The ASGI endpoint."""
+    unread = True
+    try:
+        headers = dict(scope["headers"])
+        _check_headers(gateway, headers)
+        principal = await _principal(gateway, headers)
+        body = await read_body(headers, receive, limits.BODY_BYTES_MAX)
+        unread = False
+        state = await find_room(gateway, room)
+        status, results = await _take(gateway, scope, headers, principal, state, body)
+    except EngagementError as error:
+        await send_problem(send, error, close=unread)
+    except GoneError:
+        return
+    else:
+        answer = b'{"results":%b}' % _ENCODER.encode(results)
+        head = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(answer)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": answer})
+
+
+async def _take(
+    gateway: "Gateway",
+    scope: Scope,
+    headers: dict[bytes, bytes],
+    principal: Principal,
+    state: RoomState,
+    body: bytes,
+) -> tuple[int, list[Result]]:
+    parsed = parse(body)
+    client = scope.get("client")
+    submission = gateway.intake.submit(
+        principal,
+        state,
+        parsed,
+        address=client[0] if client else "",
+        traceparent=_traceparent(headers),
+    )
+    if parsed.single and submission.results[0].status == "rejected":
+        raise error_of(submission.results[0], submission.retry_after_s)
+    await submission.acknowledged()
+    return 202, submission.results
+
+
+async def find_room(gateway: "Gateway", room: str) -> RoomState:
+    """The room, waiting a moment for one that was just opened elsewhere. Raises NotFoundError,
+    and UnavailableError while this gateway has not read the log yet."""
+    state = gateway.directory.known(room)
+    if state is None:
+        gateway.check_started()
+        state = await gateway.directory.find(room, limits.ROOM_WAIT_S)
+    if state is None:
+        raise NotFoundError("there is no such room", code="room_not_found")
+    return state
+
+
+def _check_headers(gateway: "Gateway", headers: dict[bytes, bytes]) -> None:
+    origin, host = headers.get(b"origin"), headers.get(b"host")
+    if origin is not None:
+        own = None if host is None else host.decode("latin-1")
+        if not gateway.origins.allows(origin.decode("latin-1"), own):
+            raise ForbiddenError("this origin is not allowed", code="origin_not_allowed")
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise UnsupportedBodyError("send the body uncompressed", field="Content-Encoding")
+    kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+    if kind not in _BODY_TYPES and not kind.endswith("+json"):
+        raise UnsupportedBodyError("the body must be application/json", field="Content-Type")
+
+
+async def _principal(gateway: "Gateway", headers: dict[bytes, bytes]) -> Principal:
+    named = [headers.get(name) for name in (b"authorization", b"x-user", b"x-role")]
+    texts = [None if value is None else value.decode("latin-1") for value in named]
+    principal = await gateway.auth.by_headers(*texts)
+    if principal is None:
+        raise UnauthorizedError("say who is asking: Authorization: Bearer <token>")
+    return principal
+
+
+async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: int) -> bytes:
+    """The whole body, within its bounds of size and time.
+
+    Raises TooLargeError before reading where the length is declared, BodyTimeoutError.
+    """
+    declared = headers.get(b"content-length")
+    if declared is not None and (not declared.isdigit() or int(declared) > bytes_max):
+        raise TooLargeError(f"a body has at most {bytes_max} bytes", code="body_too_large")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.BODY_TIMEOUT_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise GoneError
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > bytes_max:
+                    raise TooLargeError(
+                        f"a body has at most {bytes_max} bytes", code="body_too_large"
+                    )
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        raise BodyTimeoutError("the body did not come in time") from None
+    if not size:
+        raise BadRequestError("the body is empty")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _traceparent(headers: dict[bytes, bytes]) -> str | UnsetType:
+    value = headers.get(b"traceparent")
+    if value is None:
+        return UNSET
+    text = value.decode("latin-1")
+    return text if _TRACEPARENT.fullmatch(text) else UNSET

@@ -1,0 +1,487 @@
+"""`GET /v1/rooms/{room}/live`: the sockets of viewers, carrying out what `session` decides.
+
+A raw ASGI endpoint: a handshake costs a third of what it does through a framework, and a flood
+of handshakes is what there is to survive. Origin and admission come before any token is looked at.
+"""
+
+import asyncio
+import random
+import time
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from engagement.domain import limits
+from engagement.errors import (
+    CLOSE_CODES,
+    EngagementError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+)
+from engagement.gateway import metrics
+from engagement.gateway.auth import Authenticator, Principal
+from engagement.gateway.clock_follower import ClockFollower
+from engagement.gateway.cursors import cursor, offset_of
+from engagement.gateway.frames import Event, events_frame, json_frame
+from engagement.gateway.hub import Channel, Hub
+from engagement.gateway.intake import Intake, Submission, partition_of_room
+from engagement.gateway.origin import Origins
+from engagement.gateway.presence import Attendance, Presence
+from engagement.gateway.problems import send_problem_to_handshake
+from engagement.gateway.rates import Admission
+from engagement.gateway.recent_comments import RecentComments
+from engagement.gateway.room_directory import RoomDirectory
+from engagement.gateway.room_feed import Refusal
+from engagement.gateway.room_view import hello_frame, room_view
+from engagement.gateway.session import (
+    Authenticate,
+    Close,
+    Effect,
+    Reply,
+    Session,
+    Submit,
+    error_message,
+)
+from engagement.gateway.ws_protocol import SCOPE_KEY, LiveProtocol
+from engagement.settings import Settings
+
+log = structlog.get_logger()
+
+SUBPROTOCOL: Final = "engagement.v1"
+TOKEN_SUBPROTOCOL: Final = "bearer."  # noqa: S105 - a prefix, not a secret
+
+
+class GoneError(Exception):
+    """The socket has been closed, by either side."""
+
+
+class LiveSocket:
+    """One viewer's socket: what the hub writes to, and what it is closed by."""
+
+    __slots__ = (
+        "address", "attendance", "channel", "expiry", "principal", "protocol", "session",
+        "skipped", "slow",
+    )  # fmt: skip
+
+    def __init__(self, protocol: LiveProtocol, session: Session, address: str) -> None:
+        self.protocol = protocol
+        self.session = session
+        self.address = address
+        self.principal: Principal | None = None
+        self.channel: Channel | None = None
+        self.attendance: Attendance | None = None
+        self.expiry: asyncio.TimerHandle | None = None
+        self.slow = False
+        self.skipped: dict[str, int] = {}
+
+    def write(self, frame: bytes) -> None:
+        """Hand over a frame of any kind."""
+        self.protocol.write(frame)
+
+    def buffered_bytes(self) -> int:
+        """What waits in user space."""
+        return self.protocol.buffered_bytes()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message of this socket alone; a peer that asks but never reads is closed."""
+        if self.buffered_bytes() > limits.SOCKET_BUFFER_BYTES_MAX:
+            self.close_slow()
+        else:
+            self.write(json_frame(message))
+
+    def close_slow(self) -> None:
+        """Close as a slow consumer: it may resume where it is."""
+        self.close("slow_consumer")
+
+    def close(self, reason: str) -> None:
+        """Close with the code of this reason."""
+        if self.protocol.close_sent or self.protocol.disconnected:
+            return
+        code = CLOSE_CODES[reason]
+        metrics.CLOSES.labels(str(code)).inc()
+        self.session.state = "closed"
+        self.protocol.close_with(code, reason)
+
+    def expire_with(self, principal: Principal) -> None:
+        """Close when this principal's token ends, not when an earlier one does."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
+        if principal.expires_s is not None:
+            left_s = max(0.0, principal.expires_s - time.time())
+            loop = asyncio.get_running_loop()
+            self.expiry = loop.call_later(left_s, self.close, "token_expired")
+
+    async def drained(self) -> None:
+        """Wait until the peer has taken most of what was written. Raises GoneError when it does
+        not, or has gone."""
+        try:
+            await asyncio.wait_for(self.protocol.writable.wait(), limits.RESUME_STALL_S)
+        except TimeoutError:
+            self.close_slow()
+        if self.protocol.close_sent or self.protocol.disconnected:
+            raise GoneError
+
+
+class Live:
+    """All sockets of this gateway."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        gateway: str,
+        auth: Authenticator,
+        origins: Origins,
+        directory: RoomDirectory,
+        clocks: ClockFollower,
+        hub: Hub,
+        intake: Intake,
+        presence: Presence,
+        recent: RecentComments,
+    ) -> None:
+        self._gateway = gateway
+        self._partitions = settings.partitions
+        self._sockets_max = settings.sockets_max
+        self._auth = auth
+        self._origins = origins
+        self._directory = directory
+        self._clocks = clocks
+        self._hub = hub
+        self._intake = intake
+        self._presence = presence
+        self._recent = recent
+        self._admission = Admission(settings.joins_per_s, limits.HANDSHAKES_PENDING_MAX)
+        self._by_session: dict[str, LiveSocket] = {}
+        self._open = 0
+        self._next_number = 1
+        self.ready = False
+        """Set when the tail has been read; until then handshakes are told to come back."""
+
+    # --- what the log tells ---------------------------------------------------------------------
+
+    def refused(self, refusal: Refusal) -> None:
+        """Tell a sender what the room processor refused."""
+        socket = self._by_session.get(refusal.session)
+        if socket is not None and refusal.request_type not in ("room.join", "room.leave"):
+            detail = f"the room refused this {refusal.request_type}"
+            socket.tell(
+                {"t": "error", "code": refusal.code, "detail": detail, "id": refusal.request}
+            )
+
+    def banned(self, room: str, actor: str) -> None:
+        """Close the sockets of a viewer that was banned."""
+        for socket in self._sockets_of(room):
+            if socket.principal is not None and socket.principal.id == actor:
+                socket.close("banned")
+
+    def opened(self, room: str) -> None:
+        """A session of a room began: whoever waited in the closed room is present in it."""
+        for socket in self._sockets_of(room):
+            if socket.attendance is not None:
+                self._presence.join(socket.attendance)
+
+    def _sockets_of(self, room: str) -> list[LiveSocket]:
+        channel = self._hub.find(room)
+        viewers = () if channel is None else channel.viewers
+        return [viewer for viewer in viewers if isinstance(viewer, LiveSocket)]
+
+    # --- a handshake ----------------------------------------------------------------------------
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, room: str) -> None:
+        """The ASGI endpoint of one socket."""
+        await receive()  # websocket.connect
+        headers: dict[bytes, str] = {
+            name: value.decode("latin-1") for name, value in scope["headers"]
+        }
+        try:
+            await self._admit(headers)
+        except EngagementError as error:
+            metrics.JOINS.labels(error.code).inc()
+            await send_problem_to_handshake(send, error)
+            return
+        offered = scope["subprotocols"]
+        chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
+        await send({"type": "websocket.accept", "subprotocol": chosen})
+        protocol: LiveProtocol = scope[SCOPE_KEY]
+        protocol.bound_buffers()
+        named = _token_of(headers, offered) is not None or b"x-user" in headers
+        client = scope.get("client") or ("", 0)
+        socket = LiveSocket(protocol, Session(named=named, now_s=time.monotonic()), client[0])
+        self._open += 1
+        metrics.SOCKETS.set(self._open)
+        try:
+            await self._serve(socket, scope, receive, headers, room)
+        except GoneError:
+            pass
+        except EngagementError as error:
+            self._refuse(socket, error)
+        finally:
+            self._open -= 1
+            metrics.SOCKETS.set(self._open)
+            self._lose(socket)
+
+    async def _admit(self, headers: dict[bytes, str]) -> None:
+        """Raises what a handshake is refused with, before anything of it is believed."""
+        if not self._origins.allows(headers.get(b"origin"), headers.get(b"host")):
+            raise ForbiddenError("this origin is not allowed", code="origin_not_allowed")
+        now_s = time.monotonic()
+        wait_s = self._admission.wait_s(now_s)
+        if wait_s is None or self._open >= self._sockets_max or not self.ready:
+            # Full jitter: those who are sent away must not come back together.
+            backlog_s = self._admission.backlog_s(now_s)
+            raise UnavailableError(
+                "too many are joining" if self.ready else "the gateway is starting",
+                code="overloaded" if self.ready else "starting",
+                retry_after_s=1 + random.random() * max(2.0, 2 * backlog_s),
+            )
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+
+    async def _serve(
+        self,
+        socket: LiveSocket,
+        scope: Scope,
+        receive: Receive,
+        headers: dict[bytes, str],
+        room: str,
+    ) -> None:
+        principal = await self._identify(socket, scope, receive, headers)
+        socket.principal = principal
+        state = await self._directory.find(room, limits.ROOM_WAIT_S)
+        if state is None:
+            raise NotFoundError("there is no such room", code="room_not_found")
+        if principal.id in state.banned and principal.role == "viewer":
+            raise ForbiddenError("this user is banned from the room", code="banned")
+        socket.expire_with(principal)
+        session = f"{self._gateway}/{self._next_number}"
+        self._next_number += 1
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        await self._enter(socket, room, session, query.get("cursor", [""])[0])
+        metrics.JOINS.labels("live").inc()
+        socket.attendance = Attendance(session, room, principal.id, principal.role)
+        self._by_session[session] = socket
+        if self._directory.rooms[room].status == "open":
+            self._presence.join(socket.attendance)
+        while True:
+            effects = await _next(socket.session, receive)
+            for effect in effects:
+                if isinstance(effect, Authenticate):
+                    await self._authenticate_again(socket, effect.token)
+            self._carry_out(socket, effects)
+
+    async def _authenticate_again(self, socket: LiveSocket, token: str) -> None:
+        """A fresh token of the same user prolongs the socket; any other ends it."""
+        principal = await self._auth.by_token(token)
+        if socket.principal is None or principal.id != socket.principal.id:
+            raise UnauthorizedError("a socket stays its user's")
+        socket.principal = principal
+        socket.expire_with(principal)
+
+    async def _identify(
+        self, socket: LiveSocket, scope: Scope, receive: Receive, headers: dict[bytes, str]
+    ) -> Principal:
+        """Who this is: by the handshake, or by the first frame."""
+        session = socket.session
+        if session.state == "authenticating":
+            token = _token_of(headers, scope["subprotocols"])
+            principal = await self._auth.by_headers(
+                None if token is None else f"Bearer {token}",
+                headers.get(b"x-user"),
+                headers.get(b"x-role"),
+            )
+            if principal is None:
+                raise UnauthorizedError("nobody is named")
+        else:
+            try:
+                async with asyncio.timeout(limits.AUTH_TIMEOUT_S):
+                    principal = await self._await_auth(socket, receive)
+            except TimeoutError:
+                socket.tell({"t": "error", "code": "auth_timeout", "detail": "no `auth` came"})
+                socket.close("auth_timeout")
+                raise GoneError from None
+        session.authenticated()
+        return principal
+
+    async def _await_auth(self, socket: LiveSocket, receive: Receive) -> Principal:
+        while True:
+            effects = await _next(socket.session, receive)
+            for effect in effects:
+                if isinstance(effect, Authenticate):
+                    return await self._auth.by_token(effect.token)
+            self._carry_out(socket, effects)
+
+    async def _enter(self, socket: LiveSocket, room: str, session: str, asked: str) -> None:
+        """Say hello, send what was missed, and attach: no gap and no repeat in between."""
+        partition = partition_of_room(room, self._partitions)
+        channel = self._hub.channel(room, partition)
+        first = offset_of(asked, partition) if asked else None
+        if first is not None and not await self._hub.reached(
+            partition, first, limits.CURSOR_WAIT_S
+        ):
+            first = None
+        await self._recent.complete(channel)
+        if first is not None and first < channel.from_offset:
+            first = None
+        if asked:
+            metrics.RESUMES.labels("false" if first is None else "true").inc()
+        position = self._hub.horizon(channel) if first is None else first
+        clock = self._clocks.clock(room)
+        told = cursor(partition, position)
+        socket.write(
+            hello_frame(
+                room_view(self._directory.rooms[room], clock, told),
+                session=session,
+                recovered=first is not None,
+                cursor=told,
+                comments=self._hub.snapshot_comments(channel) if first is None else [],
+                clock=clock,
+            )
+        )
+        await self._send_missed(socket, channel, position)
+        socket.channel = channel
+        protocol = socket.protocol
+        protocol.on_pause = lambda: self._paused(socket, channel)
+        protocol.on_resume = lambda: self._resumed(socket, channel)
+        protocol.on_lost = lambda: self._hub.detach(channel, socket)
+        self._hub.attach(channel, socket)
+
+    async def _send_missed(self, socket: LiveSocket, channel: Channel, position: int) -> None:
+        """Send events from `position` on until there are none that attached sockets have had."""
+        await socket.drained()
+        while True:
+            if position < channel.from_offset:
+                socket.close_slow()  # It took longer than the ring lasts.
+                raise GoneError
+            chunk = _chunk(channel, position, self._hub.horizon(channel))
+            if not chunk:
+                return
+            position = chunk[-1].offset + 1
+            socket.write(events_frame(cursor(channel.partition, position), chunk))
+            await socket.drained()
+
+    def _paused(self, socket: LiveSocket, channel: Channel) -> None:
+        socket.slow = True
+        self._hub.reshape(channel)
+
+    def _resumed(self, socket: LiveSocket, channel: Channel) -> None:
+        # Not now: this may be called from inside a flush, before the hub has written all of it.
+        asyncio.get_running_loop().call_soon(self._unshape, socket, channel)
+
+    def _unshape(self, socket: LiveSocket, channel: Channel) -> None:
+        if socket.protocol.writable.is_set() and socket.slow:
+            socket.slow = False
+            self._hub.reshape(channel)
+            self._hub.tell_skipped(channel, socket)
+
+    # --- frames from the viewer -----------------------------------------------------------------
+
+    def _carry_out(self, socket: LiveSocket, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Reply):
+                socket.tell(effect.message)
+            elif isinstance(effect, Submit):
+                self._submit(socket, effect)
+            elif isinstance(effect, Close):
+                socket.close(effect.reason)
+                raise GoneError
+
+    def _submit(self, socket: LiveSocket, effect: Submit) -> None:
+        if socket.attendance is None or socket.principal is None:
+            return  # Not entered yet; the session lets no `send` through before that.
+        state = self._directory.rooms[socket.attendance.room]
+        try:
+            submission = self._intake.submit(
+                socket.principal,
+                state,
+                effect.parsed,
+                address=socket.address,
+                session=socket.attendance.session,
+            )
+        except EngagementError as error:
+            socket.session.answered()
+            socket.tell(error_message(error))
+            return
+        waiting = [flush.done for flush in submission.flushes if not flush.done.done()]
+        left = len(waiting)
+
+        def acknowledged(_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                _answer(socket, submission)
+
+        for done in waiting:
+            done.add_done_callback(acknowledged)
+        if not waiting:
+            _answer(socket, submission)
+
+    def _refuse(self, socket: LiveSocket, error: EngagementError) -> None:
+        metrics.JOINS.labels(error.code).inc()
+        socket.tell(error_message(error))
+        reason = error.code if error.code in CLOSE_CODES else "unauthorized"
+        socket.close("overloaded" if error.status == 503 else reason)
+
+    def _lose(self, socket: LiveSocket) -> None:
+        if socket.expiry is not None:
+            socket.expiry.cancel()
+        if socket.channel is not None:
+            self._hub.detach(socket.channel, socket)
+        if socket.attendance is not None:
+            self._by_session.pop(socket.attendance.session, None)
+            self._presence.leave(socket.attendance)
+
+
+def _answer(socket: LiveSocket, submission: Submission) -> None:
+    """Tell a sender its results, once the log has all of them."""
+    socket.session.answered()
+    if all(flush.acked for flush in submission.flushes):
+        socket.tell({"t": "ack", "results": submission.results})
+        return
+    socket.tell(
+        {
+            "t": "error",
+            "code": "log_unavailable",
+            "detail": "the log does not acknowledge; send the same requests again",
+            "ids": [result.id for result in submission.results],
+        }
+    )
+
+
+async def _next(session: Session, receive: Receive) -> list[Effect]:
+    """The effects of the next frame. Raises GoneError when there will be none."""
+    message = await receive()
+    if message["type"] == "websocket.disconnect":
+        raise GoneError
+    text = message.get("text")
+    if text is None:
+        return session.receive_binary()
+    return session.receive_text(text, time.monotonic())
+
+
+def _chunk(channel: Channel, first: int, last: int) -> list[Event]:
+    chunk: list[Event] = []
+    size = 0
+    for event in channel.missed(first, last):
+        chunk.append(event)
+        size += len(event.raw)
+        if size >= limits.RESUME_CHUNK_BYTES:
+            break
+    return chunk
+
+
+def _token_of(headers: dict[bytes, str], offered: list[str]) -> str | None:
+    """A token in the handshake: the header of a program, the subprotocol of a browser."""
+    scheme, _, token = headers.get(b"authorization", "").partition(" ")
+    if token and scheme.lower() == "bearer":
+        return token.strip()
+    for protocol in offered:
+        if protocol.startswith(TOKEN_SUBPROTOCOL):
+            return protocol.removeprefix(TOKEN_SUBPROTOCOL)
+        if protocol.count(".") == 2 and protocol.startswith("ey"):
+            return protocol  # A bare JWT: its header is JSON, so its text begins with `ey`.
+    return None

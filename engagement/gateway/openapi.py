@@ -1,0 +1,175 @@
+"""What OpenAPI says of the routes. Schemas of bodies come from the structs that decode them."""
+
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from msgspec import Struct
+
+from engagement.domain.requests import ClientRequest
+from engagement.gateway.intake import Result
+from engagement.gateway.room_view import RoomView
+
+_REF: Final = "#/components/schemas/{name}"
+
+
+class Results(Struct, frozen=True):
+    """The answer to posted requests, in their order."""
+
+    results: list[Result]
+
+
+class Problem(Struct, frozen=True):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | msgspec.UnsetType = msgspec.UNSET
+    retry_after_s: float | msgspec.UnsetType = msgspec.UNSET
+
+
+class RoomPutBody(Struct, frozen=True):
+    """Opens a room."""
+
+    title: str
+    host: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def _schemas() -> tuple[dict[str, Any], dict[str, Any]]:
+    """References in the order asked for, by name, and the components they point to."""
+    wanted: dict[str, Any] = {
+        "events": ClientRequest | list[ClientRequest],
+        "results": Results,
+        "problem": Problem,
+        "room": RoomView,
+        "room_put": RoomPutBody,
+    }
+    references, components = msgspec.json.schema_components(wanted.values(), ref_template=_REF)
+    return dict(zip(wanted, references, strict=True)), components
+
+
+SCHEMAS, COMPONENTS = _schemas()
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": SCHEMAS["problem"]}}
+    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}
+
+
+_MEANINGS: Final = {
+    400: "Not JSON, or not of the right shape",
+    401: "Nobody we know",
+    403: "Not allowed",
+    404: "No such room",
+    408: "The body did not come in time",
+    409: "The room is in another state",
+    413: "Beyond a bound of size",
+    415: "Compressed, or not JSON",
+    422: "A parameter is out of bounds, or the id was used for another request",
+    429: "Too many requests",
+    501: "A later version decides this",
+    503: "The log or the database does not answer, or the gateway is starting",
+}
+
+_PAGE: Final = {
+    "type": "object",
+    "required": ["items", "next"],
+    "properties": {
+        "items": {"type": "array", "items": {"type": "object"}},
+        "next": {"type": ["string", "null"]},
+    },
+}
+
+
+def _route(responses: dict[int | str, dict[str, Any]], **extra: Any) -> dict[str, Any]:
+    """Keyword arguments of a FastAPI route that answers bytes of its own."""
+    return {"response_model": None, "responses": responses, **extra}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "security": _SECURITY,
+    }
+
+
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"dev_user": []}]
+
+PUT_ROOM: Final = _route(
+    {
+        200: _answer("It is open already", SCHEMAS["room"]),
+        201: _answer("It is open now", SCHEMAS["room"]),
+        **_problems(400, 401, 403, 408, 409, 413, 503),
+    },
+    status_code=201,
+    openapi_extra=_body(SCHEMAS["room_put"]),
+)
+DELETE_ROOM: Final = _route(
+    {200: _answer("It is closed", SCHEMAS["room"]), **_problems(401, 403, 404, 503)},
+    openapi_extra={"security": _SECURITY},
+)
+GET_ROOM: Final = _route({200: _answer("The room now", SCHEMAS["room"]), **_problems(404, 503)})
+POST_EVENTS: Final = _route(
+    {
+        202: _answer("What became of each request, in order", SCHEMAS["results"]),
+        **_problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 501, 503),
+    },
+    status_code=202,
+    tags=["events"],
+    summary="Post requests",
+    operation_id="post_events",
+    openapi_extra=_body(SCHEMAS["events"]),
+)
+LIST_COMMENTS: Final = _route(
+    {200: _answer("CloudEvents, newest first", _PAGE), **_problems(400, 404, 422, 503)}
+)
+LIST_LEADERS: Final = _route({200: _answer("Senders by coins", _PAGE), **_problems(404, 422, 503)})
+LIST_TIMELINE: Final = _route(
+    {200: _answer("CloudEvents in media order", _PAGE), **_problems(400, 404, 422, 503)}
+)
+GET_STATE: Final = _route(
+    {
+        200: _answer("The room at that time", {"type": "object"}),
+        **_problems(400, 404, 422, 503),
+    }
+)
+REPLAY: Final = _route(
+    {
+        200: {
+            "description": "Server-sent events; `id` is a cursor for Last-Event-ID",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        204: {"description": "There is nothing after Last-Event-ID"},
+        **_problems(400, 404, 422, 503),
+    }
+)
+LIST_GIFTS: Final = _route({200: _answer("The catalogue", _PAGE)})
+LATER: Final = _route(_problems(501), status_code=501)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app.openapi()` complete: our components, and how one names oneself."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes
+            )
+            components = schema.setdefault("components", {})
+            components.setdefault("schemas", {}).update(COMPONENTS)
+            components["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "dev_user": {"type": "apiKey", "in": "header", "name": "X-User"},
+            }
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

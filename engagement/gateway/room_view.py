@@ -1,0 +1,98 @@
+"""A room as it is told: `GET /v1/rooms/{room}` and the `hello` of a socket."""
+
+import time
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from engagement.domain import limits
+from engagement.domain.media_time import RoomClock, pts_at
+from engagement.domain.rooms import RoomState
+from engagement.gateway.frames import anchor_fields, text_frame
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+LIMITS: Final = {
+    "in_flight": limits.IN_FLIGHT_SENDS_MAX,
+    "frame_bytes": limits.FRAME_BYTES_MAX,
+    "batch": limits.BATCH_REQUESTS_MAX,
+    "frames_per_s": limits.FRAMES_PER_S,
+    "comment_chars": limits.COMMENT_CHARS_MAX,
+}
+"""What a client must know to be a good one."""
+
+
+class MediaNow(Struct, frozen=True):
+    """Where the host's video is."""
+
+    epoch: int
+    pts_ms: int
+
+
+class RoomView(Struct, frozen=True):
+    """The answer of `GET /v1/rooms/{room}`."""
+
+    room: str
+    title: str
+    host: str
+    status: str
+    online: int
+    likes: int
+    battle: None
+    media: MediaNow | None
+    cursor: str
+
+
+def room_view(state: RoomState, clock: RoomClock | None, cursor: str) -> RoomView:
+    """The room now."""
+    return RoomView(
+        room=state.room,
+        title=state.title,
+        host=state.host,
+        status=state.status,
+        online=state.online,
+        likes=state.likes_counted,
+        battle=None,
+        media=media_now(clock),
+        cursor=cursor,
+    )
+
+
+def media_now(clock: RoomClock | None) -> MediaNow | None:
+    """The media time of the newest frame, by the newest anchor; None without a clock."""
+    anchor = None if clock is None else clock.current
+    if anchor is None:
+        return None
+    return MediaNow(anchor.epoch, round(pts_at(anchor, time.time_ns() // 1000)))
+
+
+def hello_frame(
+    view: RoomView,
+    *,
+    session: str,
+    recovered: bool,
+    cursor: str,
+    comments: list[bytes],
+    clock: RoomClock | None,
+) -> bytes:
+    """The first frame. A viewer that resumes has the room already: it gets no snapshot."""
+    anchors = [] if clock is None else clock.anchors[-limits.CLOCK_ANCHORS_IN_HELLO :]
+    head: dict[str, Any] = {
+        "t": "hello",
+        "room": view.room,
+        "session": session,
+        "cursor": cursor,
+        "recovered": recovered,
+        "clock": [anchor_fields(anchor) for anchor in anchors],
+        "server_ms": time.time_ns() // 1_000_000,
+        "limits": LIMITS,
+    }
+    text = _ENCODER.encode(head)
+    if recovered:
+        return text_frame(text)
+    snapshot = b'%b,"comments":[%b],"top_senders":[]}' % (
+        _ENCODER.encode(view)[:-1],
+        b",".join(comments),
+    )
+    return text_frame(b'%b,"snapshot":%b}' % (text[:-1], snapshot))
