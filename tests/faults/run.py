@@ -32,6 +32,7 @@ STABLE_S = 1.5
 """The ends of the topics must have stood still for this long: windows last 250 ms."""
 SETUP_S_MAX = 60.0
 POISON_RECORDS = 8
+POISONED_TOPICS = ("live.requests.v1", "live.room.v1")
 GARBAGE = ("\ufffd %s", '{"gateway": "%s"', '["%s"]', '{"v": 1, "gateway": "%s"}', '"%s"')
 
 
@@ -249,21 +250,23 @@ async def _poison(instance: Instance, history: History, options: Options) -> Non
     for number in range(POISON_RECORDS):
         await asyncio.sleep(options.seconds / (POISON_RECORDS + 1))
         garbage = draw.choice(GARBAGE) % f"{POISON_MARK}{number}"
-        await _write_garbage(instance.bootstrap, draw.randrange(8), garbage.encode(), history)
+        place = draw.choice(POISONED_TOPICS), draw.randrange(8)
+        offset = await _write_garbage(instance.bootstrap, *place, garbage.encode())
+        history.note("poison", topic=place[0], partition=place[1], offset=offset)
 
 
-async def _write_garbage(bootstrap: str, partition: int, value: bytes, history: History) -> None:
-    topic, offset = "live.requests.v1", -1
+async def _write_garbage(bootstrap: str, topic: str, partition: int, value: bytes) -> int:
+    """The offset of the record; -1 when nobody told it: it may be on the log or not."""
     with contextlib.suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(20):
             producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
             await producer.start()
             try:
                 sent = await producer.send_and_wait(topic, value, partition=partition)
-                offset = sent.offset
+                return int(sent.offset)
             finally:
                 await producer.stop()
-    history.note("poison", topic=topic, partition=partition, offset=offset)
+    return -1
 
 
 def commit() -> str:

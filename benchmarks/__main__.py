@@ -1,0 +1,50 @@
+"""``python -m benchmarks [latency] [throughput] [fanout] [--quick]``: the figures, as tables."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import fanout, latency, throughput
+from benchmarks.programs import NoGoError
+from benchmarks.targets import Report, save, show
+
+BENCHMARKS: dict[str, Callable[[bool], Coroutine[Any, Any, Report]]] = {
+    "latency": latency.measure,
+    "throughput": throughput.measure,
+    "fanout": fanout.measure,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """0 when every target that was measured is met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="short: to see that it works")
+    chosen = parser.parse_args(arguments)
+    unknown = set(chosen.names) - BENCHMARKS.keys()
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    console = Console(width=150)
+    missed: list[str] = []
+    for name in chosen.names or BENCHMARKS:
+        console.rule(name)
+        try:
+            report = asyncio.run(BENCHMARKS[name](chosen.quick))
+        except NoGoError as reason:
+            console.print(f"[yellow]skipped: {reason}[/]")
+            continue
+        show(console, report)
+        console.print(f"  {save(report, quick=chosen.quick).relative_to(Path.cwd())}")
+        missed += [figure.what for figure in report.figures if figure.met is False]
+    for what in missed:
+        console.print(f"[red]target missed:[/] {what}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

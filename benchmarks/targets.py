@@ -1,0 +1,100 @@
+"""Figures, their targets and their tables; and the JSON that each benchmark leaves."""
+
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.run import commit, facts_of_the_machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Figure(Struct):
+    """One measured number."""
+
+    what: str
+    value: float
+    unit: str
+    at_most: float | None = None
+    at_least: float | None = None
+    reference: float | None = None
+    """The same unit, measured in the same run: the ratio to it cancels the machine."""
+    reference_is: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        if self.at_most is not None:
+            return self.value <= self.at_most
+        if self.at_least is not None:
+            return self.value >= self.at_least
+        return None
+
+
+class Report(Struct):
+    """What one benchmark found."""
+
+    name: str
+    title: str
+    figures: list[Figure]
+    notes: list[str] = []
+
+
+def show(console: Console, report: Report) -> None:
+    """Print a report as a table."""
+    table = Table(title=report.title, title_justify="left")
+    for column in ("figure", "value", "target", "ratio", "reference"):
+        table.add_column(column, justify="right" if column in ("value", "target") else "left")
+    for figure in report.figures:
+        table.add_row(
+            figure.what,
+            f"{_mark(figure.met)}{figure.value:,.{_digits(figure.value)}f} {figure.unit}[/]",
+            _target(figure),
+            "" if not figure.reference else f"{figure.value / figure.reference:.2f}x",
+            _reference(figure),
+        )
+    console.print(table)
+    for note in report.notes:
+        console.print(f"  {note}", highlight=False)
+
+
+def save(report: Report, *, quick: bool) -> Path:
+    """Write the report as JSON into `benchmarks/results/`."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{report.name}.json"
+    found = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit(),
+        "machine": facts_of_the_machine(),
+        "quick": quick,
+        "report": report,
+    }
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    return path
+
+
+def _mark(met: bool | None) -> str:
+    return {None: "[default]", True: "[green]", False: "[red]"}[met]
+
+
+def _digits(value: float) -> int:
+    return 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+
+
+def _target(figure: Figure) -> str:
+    if figure.at_most is not None:
+        return f"≤ {figure.at_most:,g}"
+    if figure.at_least is not None:
+        return f"≥ {figure.at_least:,g}"
+    return ""
+
+
+def _reference(figure: Figure) -> str:
+    if figure.reference is None:
+        return ""
+    number = f"{figure.reference:,.{_digits(figure.reference)}f}"
+    return f"{number} {figure.unit}: {figure.reference_is}"
