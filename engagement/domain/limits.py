@@ -98,6 +98,30 @@ DRIFT_PPM_MAX: Final = 200
 """Crystal oscillators of consumer hardware stay within 100 ppm; two of them, within 200."""
 ANCHORS_PER_ROOM: Final = 32
 """Recent anchors that a follower keeps: a step within the flush is stamped by the right one."""
+CLOCK_OFFSET_WINDOW_MS: Final = 30_000
+"""A fastest path within this time is what the media line is tied to (media.md section 8)."""
+CLOCK_SPREAD_WINDOW_MS: Final = 2_000
+"""How late frames are is remembered this long: a stall is forgotten soon after it."""
+CLOCK_OPENING_ERR_MS: Final = 250.0
+"""Stated for the first second of an epoch, when one frame is all that is known."""
+CLOCK_REBASE_MS: Final = 500
+"""Frames that are all later than this for a spread window have lost that time for good."""
+CLOCK_GAP_MS: Final = 2_000
+"""Without a frame for so long the epoch ends; the next frame opens another."""
+CLOCK_CHECK_SLACK_MS: Final = 5.0
+"""Announcements that no frame triggers are made this much early: a timer's coarseness."""
+CLOCK_LAG_UNMEASURED_MS: Final = 250.0
+"""Stated by a follower of the clock topic until it has seen one anchor arrive."""
+FRAMES_OLDER_MAX: Final = 8
+"""B-frames arrive out of order, but never so many in a row: then media time has gone back."""
+FRAMES_BACK_MS_MAX: Final = 500
+"""Nor does any codec reorder frames over half a second."""
+SYNTHETIC_ROOMS_MAX: Final = 1_000
+"""Virtual publishers of one media process: 30 frames a second each, 3 ms of CPU in all."""
+SYNTHETIC_DRIFT_PPM_MAX: Final = 1_000
+"""Five times what any crystal does."""
+SYNTHETIC_STEP_MS_MAX: Final = 3_600_000
+"""An hour: a publisher's clock that was set to another time zone."""
 
 # --- log ---------------------------------------------------------------------------------------
 FLUSH_MS: Final = 10
