@@ -1,0 +1,279 @@
+"""The `engagement` command line.
+
+Exit codes: 0 done; 1 a check failed or something is wrong; 2 wrong usage; 3 something that the
+command needs is not running; 70 a process of ours ended on purpose and wants to be restarted;
+78 the settings forbid what was asked.
+
+Everything is imported inside its command: a worker's start-up time is a stall that users see.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engagement.child_process import exit_with_parent
+from engagement.errors import EngagementError, UnavailableError
+from engagement.settings import Settings, settings
+
+EXIT_FAILED = 1
+EXIT_NOT_RUNNING = 3
+
+app = typer.Typer(
+    name="engagement",
+    help="The engagement half of a live-streaming platform.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """Formats of recorded rooms."""
+
+    youtube = "youtube"
+    tiktok = "tiktok"
+    generic = "generic"
+
+
+def main() -> None:
+    """Entry point; typed errors become one readable line and an exit code."""
+    try:
+        app()
+    except EngagementError as error:
+        sys.stderr.write(f"{error.code}: {error.detail}\n")
+        sys.exit(EXIT_NOT_RUNNING if isinstance(error, UnavailableError) else EXIT_FAILED)
+
+
+def _child() -> Settings:
+    """Settings of a process that a supervisor may have started."""
+    exit_with_parent()
+    return settings()
+
+
+@app.command()
+def demo() -> None:
+    """Everything embedded, one live room with a synthetic crowd, and its page."""
+    from engagement.commands.up import demo as run
+
+    raise typer.Exit(run(settings()))
+
+
+@app.command()
+def up(
+    without: Annotated[
+        list[str] | None, typer.Option(help="Leave out: gateway, worker, project or media.")
+    ] = None,
+) -> None:
+    """All processes on this machine; engines too, where no setting points elsewhere."""
+    from engagement.commands.up import up as run
+
+    raise typer.Exit(run(settings(), without=without or ()))
+
+
+@app.command()
+def gateway() -> None:
+    """One gateway: HTTP, WebSockets and the page."""
+    from engagement.gateway.main import run
+
+    run(_child())
+
+
+@app.command()
+def worker() -> None:
+    """One room worker; give each its own ENGAGEMENT_WORKER_ID."""
+    from engagement.processors.main import run
+
+    run(_child())
+
+
+@app.command()
+def project() -> None:
+    """The projector; a second one stands by."""
+    import uvloop
+
+    from projections.main import run
+
+    uvloop.run(run(_child()))
+
+
+@app.command()
+def media() -> None:
+    """One media process: engines and their clock."""
+    import uvloop
+    from media.main import run
+
+    uvloop.run(run(_child()))
+
+
+@app.command("demo-crowd")
+def demo_crowd() -> None:
+    """The crowd of `engagement demo`."""
+    from engagement.commands.demo_crowd import demo_crowd as run
+
+    raise typer.Exit(run(_child()))
+
+
+@app.command()
+def migrate(
+    to: Annotated[str, typer.Option(help="Revision to go to; `base` removes all.")] = "head",
+) -> None:
+    """Bring the database's schema to this version's."""
+    from engagement.commands.migrate import migrate_to
+
+    migrate_to(settings(), to)
+
+
+@app.command()
+def topics(
+    check: Annotated[bool, typer.Option("--check", help="Create nothing, only compare.")] = False,
+) -> None:
+    """Create missing topics; exit 1 if any differs from its declaration."""
+    from engagement.commands.topics import topics as run
+
+    raise typer.Exit(run(settings(), check=check))
+
+
+@app.command()
+def rebuild(
+    name: Annotated[str | None, typer.Argument(help="One projection; default all.")] = None,
+) -> None:
+    """Build projections anew from offset 0 beside the live ones, compare, swap."""
+    from engagement.commands.rebuild import rebuild as run
+
+    raise typer.Exit(run(settings(), name))
+
+
+@app.command()
+def verify(
+    name: Annotated[
+        str | None, typer.Argument(help="One projection, or `stamps`; default everything.")
+    ] = None,
+) -> None:
+    """Prove that projections are the fold of the log and stamps follow from the clock topic."""
+    from engagement.commands.verify import verify as run
+
+    raise typer.Exit(run(settings(), name))
+
+
+@app.command()
+def replay(
+    room: str,
+    from_log: Annotated[
+        bool, typer.Option("--from-log", help="From the topic alone, without the database.")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option(help="Only tell whether topic and projection are equal.")
+    ] = False,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Pace by media time, times this; 0 is at once.")
+    ] = 0,
+) -> None:
+    """Print a room's timeline in media order, one CloudEvent a line."""
+    from engagement.commands.replay import replay as run
+
+    raise typer.Exit(run(settings(), room, from_log=from_log, compare=compare, speed=speed))
+
+
+@app.command("import")
+def import_recording(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    room: Annotated[str, typer.Option(help="Room to make of it.")],
+    format: Annotated[Format, typer.Option()],
+    host: Annotated[str, typer.Option(help="Host of the room.")] = "host",
+    title: Annotated[str, typer.Option(help="Title; default the file's name.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Turn a recording into a room with a working timeline."""
+    from engagement.commands.import_recording import import_recording as run
+
+    code = run(
+        settings(),
+        file,
+        room=room,
+        format=format.value,
+        host=host,
+        title=title or file.stem,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def crowd(
+    source: Annotated[Path, typer.Option("--from", exists=True, dir_okay=False)],
+    room: Annotated[str, typer.Option()],
+    format: Annotated[Format, typer.Option()] = Format.generic,
+    speed: Annotated[float, typer.Option(min=0.01, help="Times real time.")] = 1,
+    viewers: Annotated[int, typer.Option(min=0, help="Sockets that watch and measure.")] = 1,
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share sent twice.")] = 0,
+    reorder_ms: Annotated[int, typer.Option(min=0, help="Shuffle within this time.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of duplicates and reordering.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Re-enact a recording against a running gateway as real clients."""
+    from engagement.commands.crowd import crowd as run
+
+    code = run(
+        settings(),
+        source,
+        room=room,
+        format=format.value,
+        speed=speed,
+        viewers=viewers,
+        duplicates=duplicates,
+        reorder_ms=reorder_ms,
+        seed=seed,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+) -> None:
+    """Check every part of a running instance and say how to mend what is wrong."""
+    from engagement.commands.doctor import doctor as run
+
+    raise typer.Exit(run(settings(), as_json=as_json))
+
+
+@app.command()
+def token(
+    user: str,
+    role: Annotated[str, typer.Option()] = "viewer",
+    lifetime_s: Annotated[int, typer.Option(min=1)] = 3600,
+) -> None:
+    """Print a JWT signed with ENGAGEMENT_JWT_SECRET."""
+    from engagement.commands.token import token as run
+
+    typer.echo(run(settings(), user=user, role=role, lifetime_s=lifetime_s))
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from engagement.commands.describe import openapi as run
+
+    typer.echo(run())
+
+
+@app.command()
+def asyncapi() -> None:
+    """Print the AsyncAPI document of the topics and the WebSocket."""
+    from engagement.commands.describe import asyncapi as run
+
+    typer.echo(run())
+
+
+@app.command()
+def schemas(
+    directory: Annotated[Path, typer.Argument()] = Path("docs/schemas"),
+) -> None:
+    """Write one JSON Schema per event type."""
+    from engagement.commands.schemas import write_schemas
+
+    write_schemas(directory)
