@@ -5,12 +5,13 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+import structlog
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from engagement.errors import NotFoundError
+from engagement.errors import EngagementError, NotFoundError
 from engagement.gateway import (
     later_http,
     openapi,
@@ -21,26 +22,38 @@ from engagement.gateway import (
     rooms_http,
 )
 from engagement.gateway.events_http import post_events
-from engagement.gateway.problems import install_problems, send_problem_to_handshake
+from engagement.gateway.problems import (
+    InternalError,
+    install_problems,
+    send_problem,
+    send_problem_to_handshake,
+)
 from engagement.gateway.runtime import Gateway
 from engagement.settings import Settings
+
+log = structlog.get_logger()
 
 _ROOMS: Final = "/v1/rooms/"
 
 
 class HotRoutes:
-    """Serves `POST …/events` and `…/live` itself and passes everything else on."""
+    """What the server runs: `POST …/events` and `…/live` are served here, past the framework's
+    middleware, which costs as much as they do; everything else is FastAPI's."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI call."""
         if scope["type"] == "http":
-            if scope["method"] == "POST":
+            method = scope["method"]
+            if method == "HEAD" and not scope["path"].endswith("/replay"):
+                # As GET; the server leaves the body out (RFC 9110 section 9.3.2).
+                scope = {**scope, "method": "GET"}
+            elif method == "POST":
                 room = _room_of(scope["path"], "/events")
                 if room is not None:
-                    await post_events(scope["app"].state.gateway, scope, receive, send, room)
+                    await self._post_events(scope, receive, send, room)
                     return
         elif scope["type"] == "websocket":
             room = _room_of(scope["path"], "/live")
@@ -48,9 +61,24 @@ class HotRoutes:
                 await receive()
                 await send_problem_to_handshake(send, NotFoundError("no such socket"))
             else:
-                await scope["app"].state.gateway.live.handle(scope, receive, send, room)
+                await self._app.state.gateway.live.handle(scope, receive, send, room)
             return
         await self._app(scope, receive, send)
+
+    async def _post_events(self, scope: Scope, receive: Receive, send: Send, room: str) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await post_events(self._app.state.gateway, scope, receive, watched, room)
+        except Exception:
+            log.exception("events.failed")
+            if not begun:
+                await send_problem(send, InternalError("this is our fault; it was logged"))
 
 
 def _room_of(path: str, ending: str) -> str | None:
@@ -62,7 +90,7 @@ def _room_of(path: str, ending: str) -> str | None:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; its gateway starts with the server."""
+    """The described application, without the hot routes' short cut: see `create_asgi`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -82,8 +110,8 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (rooms_http, reads_http, replay_sse, later_http, probes):
         app.include_router(module.router)
     app.add_api_route("/v1/rooms/{room}/events", _events, methods=["POST"], **openapi.POST_EVENTS)
+    app.add_api_route("/v1/rooms/{room}/live", _live, methods=["GET"], **openapi.LIVE)
     pages.mount_pages(app)
-    app.add_middleware(HotRoutes)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
@@ -99,9 +127,27 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def create_asgi(settings: Settings) -> HotRoutes:
+    """What a server runs; the gateway starts and stops with it."""
+    return HotRoutes(create_app(settings))
+
+
 async def _events(room: str, request: Request) -> Response:
     """Post one request, or an array of at most 500. 202 once the log has all accepted ones."""
-    raise AssertionError("HotRoutes serves this before FastAPI does")
+    raise NotImplementedError("HotRoutes serves this before FastAPI does")
+
+
+class _UpgradeRequiredError(EngagementError):
+    """A WebSocket was asked for as if it were a page."""
+
+    status = 426
+    code = "upgrade_required"
+    title = "Upgrade required"
+
+
+async def _live(room: str, cursor: str | None = None) -> Response:
+    """The room's WebSocket, subprotocol `engagement.v1`; see the AsyncAPI document."""
+    raise _UpgradeRequiredError("this is a WebSocket")
 
 
 def _version() -> str:

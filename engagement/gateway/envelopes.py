@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import structlog
 from msgspec import UNSET, Struct, UnsetType
 
 from engagement.domain import limits
@@ -20,6 +21,8 @@ from engagement.errors import EngagementError
 from engagement.gateway import metrics
 from engagement.log.codec import encode_envelope
 from engagement.log.topics import REQUESTS_TOPIC
+
+log = structlog.get_logger()
 
 
 class Log(Protocol):
@@ -75,14 +78,14 @@ class EnvelopeWriter:
 
     def __init__(
         self,
-        log: Log,
+        writer: Log,
         clocks: Clocks,
         *,
         gateway: str,
         flush_s: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._log = log
+        self._writer = writer
         self._clocks = clocks
         self._gateway = gateway
         self._key: Final = gateway.encode()
@@ -135,7 +138,7 @@ class EnvelopeWriter:
 
     def has_room(self) -> bool:
         """Whether more may be taken: the broker keeps up."""
-        return self._log.pending_bytes() < limits.PENDING_BYTES_MAX
+        return self._writer.pending_bytes() < limits.PENDING_BYTES_MAX
 
     def stalled_s(self) -> float:
         """Age of the oldest request that the broker has not acknowledged."""
@@ -150,17 +153,20 @@ class EnvelopeWriter:
 
     def _send(self, partition: int) -> None:
         flush = self._open.pop(partition)
-        clock, requests = self._accepted(flush.groups)
-        flush.groups = []
         try:
+            clock, requests = self._accepted(flush.groups)
+            flush.groups = []
             for value in self._encode(clock, requests):
-                self._log.append(REQUESTS_TOPIC, partition, self._key, value)
+                self._writer.append(REQUESTS_TOPIC, partition, self._key, value)
                 metrics.ENVELOPES.inc()
-        except EngagementError:
+        except Exception as error:
+            # Whatever it is, those who wait must hear of it, and the other partitions go on.
+            if not isinstance(error, EngagementError):
+                log.exception("flush.failed", partition=partition)
             self._settle(flush, acked=False)
             return
         metrics.ENVELOPED.inc(flush.count)
-        acknowledged = self._log.acknowledged(REQUESTS_TOPIC, partition)
+        acknowledged = self._writer.acknowledged(REQUESTS_TOPIC, partition)
         acknowledged.add_done_callback(
             lambda future: self._settle(
                 flush, acked=not future.cancelled() and future.exception() is None

@@ -61,8 +61,9 @@ async def post_events(
 ) -> None:
     """The ASGI endpoint."""
     unread = True
+    headers = dict(scope["headers"])
+    allowing = _cors(gateway, headers)
     try:
-        headers = dict(scope["headers"])
         _check_headers(gateway, headers)
         principal = await _principal(gateway, headers)
         body = await read_body(headers, receive, limits.BODY_BYTES_MAX)
@@ -70,7 +71,7 @@ async def post_events(
         state = await find_room(gateway, room)
         status, results = await _take(gateway, scope, headers, principal, state, body)
     except EngagementError as error:
-        await send_problem(send, error, close=unread)
+        await send_problem(send, error, close=unread, more=allowing)
     except GoneError:
         return
     else:
@@ -78,6 +79,7 @@ async def post_events(
         head = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(answer)).encode()),
+            *allowing,
         ]
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": answer})
@@ -116,6 +118,18 @@ async def find_room(gateway: "Gateway", room: str) -> RoomState:
     if state is None:
         raise NotFoundError("there is no such room", code="room_not_found")
     return state
+
+
+def _cors(gateway: "Gateway", headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Headers that let a page of an allowed origin read the answer (Fetch standard, 3.2.3)."""
+    origin = headers.get(b"origin")
+    if origin is None or not gateway.origins.lists(origin.decode("latin-1")):
+        return []
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", b"retry-after"),
+        (b"vary", b"Origin"),
+    ]
 
 
 def _check_headers(gateway: "Gateway", headers: dict[bytes, bytes]) -> None:

@@ -9,7 +9,7 @@ import sys
 import structlog
 import uvicorn
 
-from engagement.gateway.app import create_app
+from engagement.gateway.app import create_asgi
 from engagement.gateway.auth import Authenticator, ConfigurationError
 from engagement.gateway.ws_protocol import HurriedHttpProtocol, LiveProtocol
 from engagement.observability import configure_logging
@@ -42,7 +42,7 @@ def run(settings: Settings) -> None:
         sys.exit(EXIT_CONFIGURATION)
     _raise_open_files()
     config = uvicorn.Config(
-        create_app(settings),
+        create_asgi(settings),
         host=settings.host,
         port=settings.port,
         loop="uvloop",

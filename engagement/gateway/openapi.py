@@ -74,6 +74,7 @@ _MEANINGS: Final = {
     413: "Beyond a bound of size",
     415: "Compressed, or not JSON",
     422: "A parameter is out of bounds, or the id was used for another request",
+    426: "This is a WebSocket",
     429: "Too many requests",
     501: "A later version decides this",
     503: "The log or the database does not answer, or the gateway is starting",
@@ -150,6 +151,15 @@ REPLAY: Final = _route(
         204: {"description": "There is nothing after Last-Event-ID"},
         **_problems(400, 404, 422, 503),
     }
+)
+LIVE: Final = _route(
+    {
+        101: {"description": "The socket is open"},
+        **_problems(403, 426, 503),
+    },
+    status_code=426,
+    tags=["events"],
+    operation_id="live",
 )
 LIST_GIFTS: Final = _route({200: _answer("The catalogue", _PAGE)})
 LATER: Final = _route(_problems(501), status_code=501)

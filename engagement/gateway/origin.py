@@ -23,9 +23,13 @@ class Origins:
         self._any = "*" in self._allowed
         self._loopback_only = loopback_only
 
+    def lists(self, origin: str) -> bool:
+        """Whether this origin is one that was allowed by name (or all are)."""
+        return self._any or origin in self._allowed
+
     def allows(self, origin: str | None, host: str | None) -> bool:
         """Whether a request with these `Origin` and `Host` headers may go on."""
-        if not origin or self._any or origin in self._allowed:
+        if not origin or self.lists(origin):
             return True
         if not host or origin not in (f"http://{host}", f"https://{host}"):
             return False

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Send
 
 from engagement.errors import EngagementError
@@ -19,6 +20,10 @@ log = structlog.get_logger()
 PROBLEM_TYPE: Final = "application/problem+json"
 
 _CODES: Final = {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
+
+
+class InternalError(EngagementError):
+    """A bug of ours."""
 
 
 def headers_of(error: EngagementError) -> dict[str, str]:
@@ -41,12 +46,20 @@ def problem_response(error: EngagementError) -> Response:
     )
 
 
-async def send_problem(send: Send, error: EngagementError, *, close: bool = False) -> None:
-    """The same for raw ASGI routes; `close` ends the connection, its body is not read."""
+async def send_problem(
+    send: Send,
+    error: EngagementError,
+    *,
+    close: bool = False,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """The same for raw ASGI routes, with `more` headers; `close` ends the connection because its
+    body was not read."""
     body = msgspec.json.encode(error.problem())
     headers = [(name.encode(), value.encode()) for name, value in headers_of(error).items()]
     headers.append((b"content-type", PROBLEM_TYPE.encode()))
     headers.append((b"content-length", str(len(body)).encode()))
+    headers.extend(more)
     if close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
@@ -89,16 +102,30 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     error = cast(HTTPException, error)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["allow"] = ", ".join(sorted(_methods_of(request)))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
     code = _CODES.get(error.status_code, "error")
     title = str(error.detail)
     response = _plain(error.status_code, code, title, f"{request.method} {request.url.path}")
-    response.headers.update(error.headers or {})
+    response.headers.update(headers)
     return response
+
+
+def _methods_of(request: Request) -> set[str]:
+    """What may be done at this path, by any route (Starlette names only the first one's)."""
+    methods = {"OPTIONS"}
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            methods |= route.methods or set()
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
     # The traceback is logged by the server, which re-raises after this answer.
-    return _plain(500, "internal", "Internal error", "this is our fault; it was logged")
+    return problem_response(InternalError("this is our fault; it was logged"))
 
 
 def _plain(status: int, code: str, title: str, detail: str, field: str | None = None) -> Response:

@@ -54,7 +54,7 @@ _NAMED: Final = msgspec.json.Decoder(_Named)
 _ANY: Final = msgspec.json.Decoder(Any)
 
 _FIELD: Final = re.compile(r"^(.*?)(?: - at `(\$[^`]*)`)?$", re.DOTALL)
-_INDEX: Final = re.compile(r"^\$\[\d+\]")
+_NAMED_FIELD: Final = re.compile(r"^Object (?:missing required|contains unknown) field `([^`]*)`")
 _SPACED_KEY: Final = re.compile(rb'"\s+:')
 _ID_CHARS_MAX: Final = 64
 
@@ -130,12 +130,20 @@ def _parse_one(raw: bytes) -> Decoded | Malformed:
 
 def malformed(raw: bytes, error: Exception) -> Malformed:
     """What is told about an item that could not be read."""
-    match = _FIELD.match(_message(error))
-    detail, field = (match[1], match[2]) if match else (str(error), None)
-    if field is not None:
-        field = _INDEX.sub("$", field)
+    detail, field = detail_of(error)
     code = "unknown_type" if field == "$.type" else "bad_request"
     return Malformed(_id_of(raw), code, detail, field)
+
+
+def detail_of(error: Exception) -> tuple[str, str | None]:
+    """What a decoding error says, and the JSON path of the value that it is about."""
+    message = _message(error)
+    match = _FIELD.match(message)
+    detail, path = (match[1], match[2]) if match else (message, None)
+    named = _NAMED_FIELD.search(detail)
+    if named is not None:
+        return detail, f"{path or '$'}.{named[1]}"
+    return detail, path
 
 
 def _message(error: Exception) -> str:

@@ -27,7 +27,7 @@ from engagement.gateway.auth import Principal
 from engagement.gateway.envelopes import Group
 from engagement.gateway.events_http import find_room, read_body
 from engagement.gateway.intake import Submission, partition_of_room
-from engagement.gateway.requests_json import check_unique_keys
+from engagement.gateway.requests_json import check_unique_keys, detail_of
 from engagement.gateway.room_view import RoomView
 from engagement.gateway.runtime import Gateway, gateway_of, sender_of
 
@@ -142,8 +142,8 @@ def _read(body: bytes) -> RoomPut:
     except RecursionError:
         raise BadRequestError("JSON is nested too deeply") from None
     except (msgspec.MsgspecError, ValueError) as error:
-        detail, _, where = str(error).partition(" - at `")
-        raise BadRequestError(detail, field=where.rstrip("`") or None) from None
+        detail, field = detail_of(error)
+        raise BadRequestError(detail, field=field) from None
     if "\x00" in asked.title:
         raise BadRequestError("NUL is not text", field="$.title")
     return asked
