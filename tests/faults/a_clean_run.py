@@ -92,18 +92,19 @@ class CleanRun:
         ids = [fact["id"] for fact in facts]
         self.history.append({"k": "sentinel", "room": room, "id": f"{room}-last"})
         self.rows += [{"p": line["p"], "o": line["o"], "id": line["v"]["id"]} for line in told]
-        self.timeline += [
-            {"room": room, "items": facts[:6]},
-            {"room": room, "items": facts[6:]},
-        ]
         removed = {
             fact["data"].get("target") for fact in facts if fact["type"] == "comment.removed"
         }
+        shown = [fact for fact in facts if fact["id"] not in removed]
+        self.timeline += [
+            {"room": room, "items": shown[:6]},
+            {"room": room, "items": shown[6:]},
+        ]
         posted = [fact for fact in facts if fact["type"] == "comment.posted"]
         listed = [fact for fact in reversed(posted) if fact["id"] not in removed]
         self.comments.append({"room": room, "items": listed})
-        self.rooms.append({"room": room, "likes": 5, "online": 1})
-        self.counts.append({"room": room, "likes": 5, "online": 1})
+        self.rooms.append({"room": room, "likes": 5, "online": 0})
+        self.counts.append({"room": room, "likes": 5, "online": 0})
         self.viewers += self._watch(partition, room, ids)
 
     def _facts(self, room: str) -> Iterator[dict[str, Any]]:
@@ -124,6 +125,12 @@ class CleanRun:
         yield self.fact(name, room, "viewer.joined", session) | {"single": True}
         counted = {"window": 9, "online": 1, "joined": 1, "left": 0}
         yield self.fact(f"{room}-v", room, "viewers.counted", counted, actor="")
+        leave = f"{room}-q"
+        self.ask(leave, room, "room.leave", {}, "accepted", actor=f"u-{name}", expect="maybe")
+        left = self.fact(leave, room, "viewer.left", session, actor=f"u-{name}")
+        yield left | {"single": True}
+        counted = {"window": 10, "online": 0, "joined": 0, "left": 1}
+        yield self.fact(f"{room}-v2", room, "viewers.counted", counted, actor="")
         self.ask(f"{room}-bad", room, "comment.post", {"text": "no"}, "accepted", expect="refused")
         told = {"request": f"{room}-bad", "code": "moderated"}
         yield self.fact(f"{room}-bad-refused", room, "request.refused", told) | {"single": True}

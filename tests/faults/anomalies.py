@@ -29,6 +29,8 @@ class Index(Struct):
     """Request id → distinct `request.refused`."""
     by_cause: dict[str, list[Record]] = field(default_factory=dict)
     """Request id → distinct facts of both topics that name it as their cause."""
+    removed: set[str] = field(default_factory=set)
+    """Ids of comments that were taken back or down: a tombstone hides them everywhere."""
     repeats: list[tuple[Record, Record]] = field(default_factory=list)
     """(first, later) records of the same id."""
 
@@ -45,6 +47,9 @@ def index(evidence: Evidence) -> Index:
         fact = record.fact
         if fact is not None and fact.type == "request.refused":
             made.refusals.setdefault(str(fact.data.get("request")), []).append(record)
+    for record in made.room.values():
+        if record.fact is not None and record.fact.type == "comment.removed":
+            made.removed.add(str(record.fact.data.get("target")))
     return made
 
 

@@ -37,7 +37,10 @@ def timeline_holds_it(evidence: Evidence, found: Index) -> Iterator[Anomaly]:
         times = held.get(ask.id, 0)
         if times > 1:
             yield _about("twice_in_timeline", ask, f"{times} items")
-        if ask.acknowledged and _belongs_in_timeline(ask) and times == 0:
+        if ask.id in found.removed:
+            if times:
+                yield _about("removed_in_timeline", ask, "removed, and still in the timeline")
+        elif ask.acknowledged and _belongs_in_timeline(ask) and times == 0:
             yield _about("lost_in_timeline", ask, "acknowledged, not in the HTTP timeline")
 
 
@@ -98,16 +101,11 @@ def comments_are_the_posted(evidence: Evidence, found: Index) -> Iterator[Anomal
     """`GET comments` lists every comment that was not removed, newest first, once."""
     for room in evidence.comments:
         records = found.by_room.get(room, [])
-        removed = {
-            record.fact.data.get("target")
-            for record in records
-            if record.fact and record.fact.type == "comment.removed"
-        }
         want = {
             record.fact.id
             for record in records
             if record.fact and record.fact.type == "comment.posted"
-        } - removed
+        } - found.removed
         have = [item.fact.id for item in evidence.comments[room] if item.fact]
         for missing in sorted(want - set(have)):
             yield Anomaly("comment_missing", room, missing, "posted, not removed, not listed")

@@ -140,6 +140,7 @@ def _presence(room: str, records: list[Record], singles: list[Record]) -> Iterat
         ("joined", told_joined, joined),
         ("left", told_left, left),
         ("online", online, len(leases)),
+        ("online at the end", online, 0),
     ):
         if told != true:
             yield Anomaly("wrong_total", room, "", f"{name}: windows tell {told}, facts {true}")

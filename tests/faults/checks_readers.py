@@ -18,7 +18,7 @@ def pages_equal_the_log(evidence: Evidence, found: Index) -> Iterator[Anomaly]:
                 detail = "the timeline's bytes are not the topic's"
                 yield Anomaly("body_differs", room, first.fact.id, detail)  # type: ignore[union-attr]
         have = [item.fact for item in items if item.fact]
-        for missing in sorted(set(places) - {fact.id for fact in have}):
+        for missing in sorted(set(places) - {fact.id for fact in have} - found.removed):
             yield Anomaly("timeline_gap", room, missing, "in the topic, not in the timeline")
         for earlier, later in pairwise(have):
             if _place(earlier, places) > _place(later, places):

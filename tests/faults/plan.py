@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from .evidence import Ask, Expectation
 
@@ -41,7 +41,7 @@ class Call(Struct):
     repeat: Literal["", "at_once", "later", "altered"] = ""
     repeat_after_s: float = 0.0
     gateway: int = 0
-    removes_own: bool = field(default=False)
+    removes_own: bool = False
 
 
 def rooms() -> list[str]:
@@ -94,6 +94,17 @@ class Plan:
         """The last comment of a room."""
         ask = self._ask(room, "comment.post", {"text": f"the end of {room}"}, "fact")
         return Call("http", room, [ask], single=True)
+
+    def farewell(self) -> Iterator[Call]:
+        """Everybody who joined by request leaves: nobody's lease runs out while we look."""
+        for room, guests in self._joined.items():
+            for first in range(0, len(guests), BATCH_MAX):
+                asks = []
+                for guest in guests[first : first + BATCH_MAX]:
+                    ask = self._ask(room, "room.leave", {}, "maybe")
+                    ask.actor = guest
+                    asks.append(ask)
+                yield Call("http", room, asks)
 
     def setup(self, room: str) -> Call:
         """The ban and the mute that later requests run into, asked by the host."""

@@ -57,7 +57,6 @@ class Outcome(Struct):
     repeated: int
     server_errors: list[str]
     never_came_back: list[str]
-    slowest_after_fault_ms: dict[str, float]
 
 
 def instance_of(options: Options) -> Instance:
@@ -119,26 +118,31 @@ async def _under_fire(
             group.create_task(nemesis.rage(faults, options.seconds))
             group.create_task(load.play(options.seconds, options.requests))
             group.create_task(_poison(instance, history, options))
-        say("waiting for quiet")
+        say("waiting for the last answers")
         viewers.calm()
         await load.finish()
         quieting = time.monotonic()
         for address in gateways:
             await instance.wait_ready(address)
+        for call in plan.farewell():
+            await load.insist(call)
         last = await _sentinels(plan, load, history)
-        await _quiet(instance, viewers, last, say)
-        return Outcome(
-            seconds={
-                "start": ready,
-                "load": round(quieting - firing, 1),
-                "quiet": round(time.monotonic() - quieting, 1),
-            },
-            faults=dict(sorted(nemesis.done.items())),
-            repeated=load.repeated,
-            server_errors=load.server_errors,
-            never_came_back=nemesis.never_came_back,
-            slowest_after_fault_ms={},
-        )
+        say("waiting for the last viewer")
+        await _hopefully(lambda: _all_have(gateways[0], viewers, last), say, "the last comments")
+    say("waiting for quiet")
+    await _hopefully(lambda: _empty(gateways[0]), say, "everybody's leaving")
+    await _hopefully(lambda: _stands_still(instance.bootstrap), say, "rest")
+    return Outcome(
+        seconds={
+            "start": ready,
+            "load": round(quieting - firing, 1),
+            "quiet": round(time.monotonic() - quieting, 1),
+        },
+        faults=dict(sorted(nemesis.done.items())),
+        repeated=load.repeated,
+        server_errors=load.server_errors,
+        never_came_back=nemesis.never_came_back,
+    )
 
 
 async def _open_rooms(gateways: list[str], plan: Plan, load: Load, history: History) -> None:
@@ -189,31 +193,30 @@ async def _sentinels(plan: Plan, load: Load, history: History) -> dict[str, str]
     return last
 
 
-async def _quiet(
-    instance: Instance, viewers: Watchers, last: dict[str, str], say: Callable[[str], None]
+async def _hopefully(
+    condition: Callable[[], Awaitable[bool]], say: Callable[[str], None], what: str
 ) -> None:
-    """Wait until every reader has the last comments and the topics stand still.
+    """Wait, but not for ever: that it never comes is for the checker to find."""
+    try:
+        await _until(condition, QUIET_S_MAX, what)
+    except TimeoutError:
+        say(f"gave up waiting for {what}")
 
-    It gives up after a while: that somebody never gets there is for the checker to find.
-    """
-    address = instance.gateways(GATEWAYS)[0]
 
-    async def everybody_has_them() -> bool:
-        if not all(
-            last[room] in viewers.seen[number]
-            for number, room in enumerate(rooms() * VIEWERS_PER_ROOM)
-        ):
+async def _all_have(address: str, viewers: Watchers, last: dict[str, str]) -> bool:
+    for number, room in enumerate(rooms() * VIEWERS_PER_ROOM):
+        if last[room] not in viewers.seen[number]:
             return False
-        return await _timelines_have(address, last)
+    return await _timelines_have(address, last)
 
-    for condition, what in (
-        (everybody_has_them, "some reader never got the last comments"),
-        (lambda: _stands_still(instance.bootstrap), "the topics do not come to rest"),
-    ):
-        try:
-            await _until(condition, QUIET_S_MAX, what)
-        except TimeoutError as late:
-            say(f"gave up waiting: {late}")
+
+async def _empty(address: str) -> bool:
+    async with aiohttp.ClientSession(f"http://{address}") as session:
+        for room in rooms():
+            async with session.get(f"/v1/rooms/{room}", headers={"X-User": "auditor"}) as answer:
+                if answer.status != 200 or (await answer.json())["online"]:
+                    return False
+    return True
 
 
 async def _timelines_have(address: str, last: dict[str, str]) -> bool:

@@ -139,7 +139,13 @@ def join_counted_twice(run: CleanRun) -> None:
     run.record("oak-v")["v"]["data"]["joined"] = 2
 
 
+def ghost_in_the_room(run: CleanRun) -> None:
+    run.forget("oak-q")
+    run.forget("oak-v2")
+
+
 def lease_opened_twice(run: CleanRun) -> None:
+    run.forget("oak-q")
     fact = run.record("oak-j")["v"] | {"id": "oak-j2", "causationid": "other"}
     run.append(run.activity, 1, fact)
 
@@ -175,6 +181,10 @@ def row_at_the_wrong_offset(run: CleanRun) -> None:
 
 def removed_comment_is_listed(run: CleanRun) -> None:
     run.comments[1]["items"].append(run.record("oak-c3")["v"])
+
+
+def removed_comment_in_the_timeline(run: CleanRun) -> None:
+    run.timeline[-1]["items"].append(run.record("oak-c3")["v"])
 
 
 def comment_not_listed(run: CleanRun) -> None:
@@ -251,6 +261,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (wrong_room_view, "wrong_total"),
     (wrong_likes_projection, "wrong_total"),
     (join_counted_twice, "wrong_total"),
+    (ghost_in_the_room, "wrong_total"),
     (lease_opened_twice, "joined_twice"),
     (lost_in_the_timeline, "lost_in_timeline"),
     (timeline_page_repeats, "twice_in_timeline"),
@@ -260,6 +271,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (row_missing, "row_missing"),
     (row_at_the_wrong_offset, "row_extra"),
     (removed_comment_is_listed, "comment_extra"),
+    (removed_comment_in_the_timeline, "removed_in_timeline"),
     (comment_not_listed, "comment_missing"),
     (viewer_misses_an_event, "viewer_gap"),
     (viewer_misses_one_over_a_resume, "viewer_gap"),
