@@ -1,0 +1,59 @@
+# make demo    everything embedded, one live room, http://127.0.0.1:8080/
+# make test    the whole suite
+# make check   format, lint, types, import rules, unit and property tests
+# make bench   latency, throughput and fan-out as ratios
+# make faults  200,000 requests while everything is being killed, and a checker
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check
+WEB    := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+
+.PHONY: demo test check bench faults install dev format clean
+
+demo: $(VENV)/.installed
+	@exec $(BIN)/engagement demo
+
+install: $(VENV)/.installed
+
+dev: $(VENV)/.dev
+
+test: $(VENV)/.dev
+	@scripts/test-packages
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit tests/property
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks $(BENCH)
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults $(FAULTS)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# A recent pip knows dependency groups (PEP 735). The web page is built by npm, or by the Node
+# that PyPI has where there is none.
+$(BIN)/pip:
+	@scripts/make-venv "$(PYTHON)" "$(VENV)"
+
+$(VENV)/.installed: $(BIN)/pip pyproject.toml constraints.txt hatch_build.py $(WEB)
+	@echo "installing (the first time this fetches about 150 MB)"
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@$(PIP) install -c constraints.txt --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .data .pytest_cache .mypy_cache .ruff_cache engagement/gateway/static

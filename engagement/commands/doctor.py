@@ -1,0 +1,284 @@
+"""`engagement doctor`: what is wrong with a running instance, and how to mend it.
+
+Each check looks at one part and never changes it, but for one tombstone under a key of its own
+that proves that the broker takes writes.
+"""
+
+import asyncio
+import json
+import shutil
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from engagement.database.connection import create_engine
+from engagement.domain.events import ROOM_TOPIC
+from engagement.errors import EngagementError
+from engagement.log import admin
+from engagement.log.topics import REQUESTS_TOPIC, ROOM_STATE_TOPIC
+from engagement.log.writer import LogWriter
+from engagement.settings import Settings
+from engagement.supervisor import gateway_ports
+
+State = Literal["ok", "warning", "broken"]
+
+CHECK_TIMEOUT_S: Final = 10
+LAG_RECORDS_WARN: Final = 10_000
+"""A projector folds this in a fifth of a second; if it is behind by more, it is not keeping up."""
+DISK_BYTES_WARN: Final = 2_000_000_000
+CLOCK_SKEW_S_WARN: Final = 0.25
+"""Stamps compare the clocks of gateways and media processes."""
+ROOM_GROUP: Final = "engagement.rooms.v1"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found."""
+
+    part: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+Check = Callable[[Settings], Awaitable[Finding]]
+
+
+def doctor(settings: Settings, *, as_json: bool) -> int:
+    """Exit code 0 when nothing is broken, 1 otherwise."""
+    findings = asyncio.run(examine(settings))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        _show(findings)
+    return 1 if any(finding.state == "broken" for finding in findings) else 0
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """All checks, side by side."""
+    return list(await asyncio.gather(*(_guarded(name, check, settings) for name, check in CHECKS)))
+
+
+async def _guarded(name: str, check: Check, settings: Settings) -> Finding:
+    try:
+        return await asyncio.wait_for(check(settings), CHECK_TIMEOUT_S)
+    except TimeoutError:
+        return Finding(name, "broken", f"no answer within {CHECK_TIMEOUT_S} s", _START)
+    except (EngagementError, KafkaError, SQLAlchemyError, OSError) as error:
+        return Finding(name, "broken", str(error).partition("\n")[0][:200], _START)
+
+
+_START = "run `engagement up`, or set ENGAGEMENT_KAFKA / ENGAGEMENT_DATABASE_URL to yours"
+
+
+async def _broker(settings: Settings) -> Finding:
+    await admin.wait_for_broker(settings.bootstrap_servers, timeout_s=4)
+    writer = LogWriter(settings.bootstrap_servers, client_id="doctor")
+    await writer.start()
+    try:
+        started_s = time.monotonic()
+        writer.append(ROOM_STATE_TOPIC, 0, b"doctor|probe", None)
+        await writer.acknowledged(ROOM_STATE_TOPIC, 0)
+        took_ms = (time.monotonic() - started_s) * 1000
+    finally:
+        await writer.stop()
+    return Finding("broker", "ok", f"{settings.bootstrap_servers} took a write in {took_ms:.0f} ms")
+
+
+async def _topics(settings: Settings) -> Finding:
+    differences = await admin.compare_topics(settings)
+    if not differences:
+        return Finding("topics", "ok", "as declared")
+    first = differences[0]
+    found = f"{first.topic}: {first.what} is {first.found}, declared {first.declared}"
+    if len(differences) > 1:
+        found += f" (and {len(differences) - 1} more)"
+    return Finding("topics", "broken", found, "run `engagement topics`; it lists what differs")
+
+
+async def _schema(settings: Settings) -> Finding:
+    from engagement.commands.migrate import current_revision, head
+
+    current, newest = await current_revision(settings), head()
+    if current == newest:
+        return Finding("schema", "ok", f"at revision {current}")
+    return Finding(
+        "schema", "broken", f"at {current}, this version needs {newest}", "run `engagement migrate`"
+    )
+
+
+async def _projections(settings: Settings) -> Finding:
+    from projections.tables import POSITIONS
+
+    engine = create_engine(settings)
+    try:
+        async with engine.connect() as connection:
+            rows = await connection.execute(
+                select(POSITIONS.c.partition, POSITIONS.c.next_offset).where(
+                    POSITIONS.c.topic == ROOM_TOPIC
+                )
+            )
+            folded = {row.partition: row.next_offset for row in rows}
+    finally:
+        await engine.dispose()
+    ends = await _ends(settings, ROOM_TOPIC)
+    lag = sum(end - folded.get(tp.partition, 0) for tp, end in ends.items())
+    return _lag_finding("projections", lag, "start or watch `engagement project`")
+
+
+async def _workers(settings: Settings) -> Finding:
+    ends = await _ends(settings, REQUESTS_TOPIC)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers, group_id=ROOM_GROUP, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(ends))
+        committed = {tp: await consumer.committed(tp) or 0 for tp in ends}
+    finally:
+        await consumer.stop()
+    lag = sum(end - committed[tp] for tp, end in ends.items())
+    return _lag_finding("workers", lag, "start more `engagement worker`s and read their logs")
+
+
+async def _ends(settings: Settings, topic: str) -> dict[TopicPartition, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
+    await consumer.start()
+    try:
+        assigned = [TopicPartition(topic, number) for number in range(settings.partitions)]
+        consumer.assign(assigned)
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned)
+        return ends
+    finally:
+        await consumer.stop()
+
+
+def _lag_finding(part: str, lag: int, mend: str) -> Finding:
+    if lag <= LAG_RECORDS_WARN:
+        return Finding(part, "ok", f"{lag} records behind")
+    return Finding(part, "warning", f"{lag} records behind", mend)
+
+
+async def _gateway(settings: Settings) -> Finding:
+    return await _probe("gateway", settings.host, settings.port, "/readyz", "engagement gateway")
+
+
+async def _media(settings: Settings) -> Finding:
+    return await _probe("media", settings.host, settings.media_port, "/readyz", "engagement media")
+
+
+async def _probe(part: str, host: str, port: int, path: str, command: str) -> Finding:
+    import httpx
+
+    url = f"http://{host}:{port}{path}"
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=4) as client:
+            answer = await client.get(url)
+    except httpx.HTTPError as error:
+        return Finding(part, "broken", f"{url}: {error!r}", f"start `{command}`")
+    if answer.status_code == httpx.codes.OK:
+        return Finding(part, "ok", f"{url} is ready")
+    return Finding(part, "broken", f"{url}: {answer.text[:200]}", f"read the log of `{command}`")
+
+
+async def _disk(settings: Settings) -> Finding:
+    place = settings.data_dir if settings.data_dir.exists() else settings.data_dir.resolve().parent
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.1f} GB free at {place}"
+    if free >= DISK_BYTES_WARN:
+        return Finding("disk", "ok", found)
+    return Finding("disk", "warning", found, "free some, or set ENGAGEMENT_DATA_DIR elsewhere")
+
+
+async def _clock(settings: Settings) -> Finding:
+    """The database's clock against ours: a stand-in for the other machines' clocks."""
+    engine = create_engine(settings)
+    try:
+        async with engine.connect() as connection:
+            before_s = time.time()
+            answer = await connection.execute(
+                text("SELECT extract(epoch FROM clock_timestamp())::float8")
+            )
+            after_s = time.time()
+    finally:
+        await engine.dispose()
+    skew_s = answer.scalar_one() - (before_s + after_s) / 2
+    skew_s = max(0.0, abs(skew_s) - (after_s - before_s) / 2)
+    found = f"within {skew_s * 1000:.0f} ms of the database's"
+    if skew_s <= CLOCK_SKEW_S_WARN:
+        return Finding("clock", "ok", found)
+    return Finding("clock", "warning", found, "run an NTP client (chrony) on every machine")
+
+
+async def _ports(settings: Settings) -> Finding:
+    wanted = {f"gateway {port}": port for port in gateway_ports(settings)} | {
+        "media": settings.media_port
+    }
+    if not settings.kafka:
+        wanted["Kafka"] = settings.kafka_port
+    if not settings.database_url:
+        wanted["PostgreSQL"] = settings.database_port
+    closed = [name for name, port in wanted.items() if not await asyncio.to_thread(_open, port)]
+    if not closed:
+        return Finding("ports", "ok", ", ".join(str(port) for port in wanted.values()))
+    return Finding("ports", "broken", f"nobody listens: {', '.join(closed)}", _START)
+
+
+def _open(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as probe:
+            return bool(probe.getsockname() != probe.getpeername())
+    except OSError:
+        return False
+
+
+async def _authentication(settings: Settings) -> Finding:
+    if settings.auth == "dev":
+        return Finding(
+            "auth",
+            "warning",
+            "dev: anybody on this machine is whoever they say",
+            "set ENGAGEMENT_AUTH=jwt where others can reach it",
+        )
+    if settings.jwt_jwks_url or settings.jwt_secret:
+        return Finding("auth", "ok", "JWT")
+    return Finding(
+        "auth",
+        "broken",
+        "jwt without a key",
+        "set ENGAGEMENT_JWT_JWKS_URL or ENGAGEMENT_JWT_SECRET",
+    )
+
+
+CHECKS: Final[tuple[tuple[str, Check], ...]] = (
+    ("broker", _broker),
+    ("topics", _topics),
+    ("schema", _schema),
+    ("projections", _projections),
+    ("workers", _workers),
+    ("gateway", _gateway),
+    ("media", _media),
+    ("ports", _ports),
+    ("disk", _disk),
+    ("clock", _clock),
+    ("auth", _authentication),
+)
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    colours: dict[Any, str] = {"ok": "green", "warning": "yellow", "broken": "red"}
+    table = Table("part", "state", "found", "how to mend it")
+    for finding in findings:
+        colour = colours[finding.state]
+        table.add_row(finding.part, f"[{colour}]{finding.state}[/]", finding.found, finding.mend)
+    Console().print(table)
