@@ -143,6 +143,15 @@ class RequestRefused(Struct, frozen=True):
     session: str
 
 
+class RequestUnchanged(Struct, frozen=True):
+    """A request that found everything as it wanted it: an open room opened again (activity).
+
+    It is recorded so that a repeat after a crash is known to be one, when things have changed.
+    """
+
+    request_type: str
+
+
 class ClockAnchored(Struct, frozen=True):
     """An anchor as it travels on the clock topic; its id is the event's id."""
 
@@ -175,6 +184,7 @@ FactData = (
     | ViewerLeft
     | LikeTapped
     | RequestRefused
+    | RequestUnchanged
     | ClockAnchored
 )
 
@@ -194,6 +204,7 @@ DATA_OF_TYPE: Final[dict[str, type[Struct]]] = {
     "viewer.left": ViewerLeft,
     "like.tapped": LikeTapped,
     "request.refused": RequestRefused,
+    "request.unchanged": RequestUnchanged,
     "clock.epoch.opened": ClockAnchored,
     "clock.anchored": ClockAnchored,
     "clock.stepped": ClockAnchored,
@@ -204,7 +215,14 @@ DATA_OF_TYPE: Final[dict[str, type[Struct]]] = {
 TOPIC_OF_TYPE: Final[dict[str, str]] = {
     **dict.fromkeys(DATA_OF_TYPE, ROOM_TOPIC),
     **dict.fromkeys(
-        ("viewer.joined", "viewer.left", "like.tapped", "request.refused", "comment.held"),
+        (
+            "viewer.joined",
+            "viewer.left",
+            "like.tapped",
+            "request.refused",
+            "request.unchanged",
+            "comment.held",
+        ),
         ACTIVITY_TOPIC,
     ),
     **dict.fromkeys(

@@ -47,6 +47,9 @@ GATEWAY_LEASE_TTL_S: Final = 20
 """Three renewals may be lost before a dead gateway's viewers are taken to have left."""
 HTTP_LEASE_TTL_S: Final = 60
 """A client without a socket is present for a minute after its last request."""
+LEASE_SILENCE_S: Final = 10
+"""Leases age only while requests arrive: two renewals of any gateway may be missing. A broker
+that is away for a minute must not make everyone leave."""
 
 # --- windows -----------------------------------------------------------------------------------
 WINDOW_MS: Final = 250
@@ -57,6 +60,8 @@ SAMPLE_MAX: Final = 5
 """Ordinary viewers that a window names, so that a page can say who came."""
 TOP_LIKERS_MAX: Final = 3
 """Names beside the like counter."""
+CLOCK_SKEW_MS: Final = 2_000
+"""Hosts with NTP are milliseconds apart; a gateway further ahead than this is not waited for."""
 
 # --- room state --------------------------------------------------------------------------------
 RECENT_COMMENTS_PER_ROOM: Final = 300
@@ -132,8 +137,16 @@ RECORD_BYTES_MAX: Final = 1_048_576
 """Kafka's default message.max.bytes."""
 COMMIT_INTERVAL_S: Final = 1.0
 """Consumed offsets; what a restart replays at most."""
-CHECKPOINT_INTERVAL_S: Final = 5.0
-"""Room state is written to its compacted topic this often; a restart folds what came since."""
+CHECKPOINT_FACTS: Final = 5_000
+"""So many facts of a partition make a checkpoint of its changed rooms: a restart folds at most as
+many, a tenth of what it reads anyway to fill the duplicate filter."""
+CHECKPOINT_INTERVAL_S: Final = 30.0
+"""A quieter partition is checkpointed this often, if anything has changed."""
+CHECKPOINT_LOG_BYTES: Final = 32 * 1024 * 1024
+"""A room whose checkpoint lies further back is written again, changed or not: a start then reads
+no more than this and what is live, whenever the broker compacts."""
+WORKER_STOP_TIMEOUT_S: Final = 1.5
+"""For the last checkpoint of a worker that is told to end; it has 5 s for everything."""
 SESSION_TIMEOUT_S: Final = 10
 """A lost host's partitions move after this; a restarted worker keeps its own (KIP-345)."""
 
@@ -195,6 +208,8 @@ CLOSE_TIMEOUT_S: Final = 2.0
 """A close frame that a slow socket has not taken by then becomes an abort."""
 TOKEN_CHARS_MAX: Final = 4_096
 """Longer tokens are refused unread; headers are limited by the server anyway."""
+SOCKET_LIFE_S_MAX: Final = 7 * 24 * 3600
+"""A socket under a token that never ends is made to sign in again after a week."""
 TOKENS_CACHED_MAX: Final = 20_000
 """Verified tokens that need not be verified again: one per socket."""
 TOKEN_LEEWAY_S: Final = 10

@@ -8,10 +8,11 @@ RoomId = NewType("RoomId", str)
 ActorId = NewType("ActorId", str)
 FactId = NewType("FactId", str)
 
-ROOM_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.~-]{0,63}$"
-ACTOR_ID_PATTERN: Final = r"^[A-Za-z0-9_.~@:+=|-]{1,128}$"
+# In Python `$` alone also matches before a line feed at the end.
+ROOM_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.~-]{0,63}(?!\n)$"
+ACTOR_ID_PATTERN: Final = r"^[A-Za-z0-9_.~@:+=|-]{1,128}(?!\n)$"
 REQUEST_ID_PATTERN: Final = (
-    r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+    r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?!\n)$"
 )
 
 _ROOM_ID = re.compile(ROOM_ID_PATTERN)
@@ -21,12 +22,12 @@ _FACTS = uuid5(NAMESPACE_URL, "urn:live-engagement:facts")
 
 def is_room_id(text: str) -> bool:
     """Whether `text` may name a room: 1-64 letters, digits and ``_.~-``."""
-    return _ROOM_ID.match(text) is not None
+    return _ROOM_ID.fullmatch(text) is not None
 
 
 def is_actor_id(text: str) -> bool:
     """Whether `text` may name a person: 1-128 letters, digits and ``_.~@:+=|-``."""
-    return _ACTOR_ID.match(text) is not None
+    return _ACTOR_ID.fullmatch(text) is not None
 
 
 def derived_id(*about: str | int) -> FactId:

@@ -72,7 +72,9 @@ def expired(state: RoomState, session: str) -> Decided:
 
 
 def _ended(since_us: int, now_us: int) -> bool:
-    return now_us >= (since_us // WINDOW_US + 1) * WINDOW_US
+    # A gateway whose clock is ahead must not hold a window open until the others' get there.
+    is_ahead = since_us - now_us > limits.CLOCK_SKEW_MS * 1000
+    return is_ahead or now_us >= (since_us // WINDOW_US + 1) * WINDOW_US
 
 
 def _count_viewers(state: RoomState, newest: Decided, online: int) -> Decided:
@@ -83,8 +85,8 @@ def _count_viewers(state: RoomState, newest: Decided, online: int) -> Decided:
         window=window,
         window_ms=limits.WINDOW_MS,
         online=online,
-        joined=state.joined_total - state.joined_counted,
-        left=state.left_total - state.left_counted,
+        joined=max(0, state.joined_total - state.joined_counted),
+        left=max(0, state.left_total - state.left_counted),
         notable=[who for who in joiners if who == state.host][: limits.NOTABLE_MAX],
         sample=[who for who in joiners if who != state.host][: limits.SAMPLE_MAX],
     )

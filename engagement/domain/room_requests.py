@@ -27,13 +27,16 @@ def decide(state: RoomState, asked: Accepted, stamp: Stamp, moderator: Moderator
     """The facts that follow from one request, in the order in which they are recorded.
 
     The fact that carries the request's own id comes last: once it is on the log, so is the rest,
-    and a repeat of the request is known to be one. A request that changes nothing gives no facts.
-    Every refusal is a `request.refused`.
+    and a repeat of the request is known to be one. Every request gives at least one: a refusal is a
+    `request.refused`, one that changes nothing a `request.unchanged`. Without the latter a repeat
+    after a crash would be decided by what came in between: an `open` of an open room, then its
+    `close`, then the same `open` once more.
     """
     kind = asked.request.__struct_config__.tag
     try:
         _check(state, asked, str(kind))
-        return _DECISIONS[str(kind)](state, asked, stamp, moderator)
+        facts = _DECISIONS[str(kind)](state, asked, stamp, moderator)
+        return facts or [_unchanged(asked, stamp)]
     except RefusedError as refusal:
         return [refused(asked, stamp, refusal.code)]
 
@@ -51,12 +54,19 @@ def refused(asked: Accepted, stamp: Stamp, code: str) -> Decided:
     return _fact(asked, stamp, "request.refused", data, fact_id)
 
 
+def _unchanged(asked: Accepted, stamp: Stamp) -> Decided:
+    kind = str(asked.request.__struct_config__.tag)
+    return _fact(asked, stamp, "request.unchanged", events.RequestUnchanged(kind))
+
+
 def _check(state: RoomState, asked: Accepted, kind: str) -> None:
     if kind == "room.open":
         return
     if state.status == "unknown":
         raise RefusedError("room_not_found")
-    if state.status == "closed" and kind not in ("room.close", "room.leave"):
+    if kind == "room.leave":
+        return  # Whoever may not stay may go: a refused leave would be a viewer who never left.
+    if state.status == "closed" and kind != "room.close":
         raise RefusedError("room_closed")
     if asked.actor in state.banned and not rooms.may_moderate(state, asked.actor, asked.role):
         raise RefusedError("banned")
@@ -117,8 +127,9 @@ def _leave(s: RoomState, asked: Accepted, stamp: Stamp, moderator: Moderator) ->
 
 def _remove(s: RoomState, asked: Accepted, stamp: Stamp, moderator: Moderator) -> list[Decided]:
     target: requests.CommentTarget = asked.request.data  # type: ignore[assignment]
-    is_author = s.authors.get(target.target) == asked.actor
-    if not is_author and not rooms.may_moderate(s, asked.actor, asked.role):
+    held = s.held.get(target.target)
+    author = s.authors.get(target.target) if held is None else held.actor
+    if author != asked.actor and not rooms.may_moderate(s, asked.actor, asked.role):
         raise RefusedError("forbidden")
     removed = events.CommentRemoved(target.target, asked.actor, target.reason)
     return [_fact(asked, stamp, "comment.removed", removed)]

@@ -36,6 +36,7 @@ class RoomState(Struct):
     host: str = ""
     session: str = ""
     opened_us: int = 0
+    """When its first session began: zero of the wall clock's epoch."""
     recorded: bool = False
 
     muted_until_us: dict[str, int] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class RoomState(Struct):
     joined_total: int = 0
     left_total: int = 0
     likes_total: int = 0
+    """Sums of the activity. Gateways, which do not read it, have only what the windows told."""
 
     joined_counted: int = 0
     left_counted: int = 0
@@ -87,7 +89,9 @@ def _opened(state: RoomState, fact: Decided, data: events.RoomOpened) -> None:
     state.status = "open"
     state.title, state.host, state.session = data.title, data.host, data.session
     state.recorded = data.recorded
-    state.opened_us = fact.at_us
+    # Wall time in a room without a media clock goes on across its sessions: a second session that
+    # began at 0 again would be mixed into the first one's timeline.
+    state.opened_us = state.opened_us or fact.at_us
 
 
 def _closed(state: RoomState, fact: Decided, data: events.RoomClosed) -> None:
@@ -97,7 +101,10 @@ def _closed(state: RoomState, fact: Decided, data: events.RoomClosed) -> None:
     state.leases.clear()
     state.online = 0
     state.held.clear()
-    state.joined_counted, state.left_counted = state.joined_total, state.left_total
+    # Nothing is removed from a closed room, and closed rooms are many.
+    state.authors.clear()
+    state.joined_counted = max(state.joined_counted, state.joined_total)
+    state.left_counted = max(state.left_counted, state.left_total)
     _end_viewers_window(state)
 
 
@@ -123,9 +130,13 @@ def _removed(state: RoomState, fact: Decided, data: events.CommentRemoved) -> No
 
 
 def _muted(state: RoomState, fact: Decided, data: events.ViewerMuted) -> None:
-    state.muted_until_us[data.target] = unix_us(data.until)
-    if len(state.muted_until_us) > limits.MUTES_PER_ROOM_MAX:
-        del state.muted_until_us[next(iter(state.muted_until_us))]
+    mutes = state.muted_until_us
+    mutes.pop(data.target, None)
+    mutes[data.target] = unix_us(data.until)
+    if len(mutes) > limits.MUTES_PER_ROOM_MAX:
+        over = [who for who, until_us in mutes.items() if until_us <= fact.at_us]
+        for who in over or [next(iter(mutes))]:
+            del mutes[who]
 
 
 def _banned(state: RoomState, fact: Decided, data: events.ViewerBanned) -> None:
@@ -154,7 +165,14 @@ def _left(state: RoomState, fact: Decided, data: events.ViewerLeft) -> None:
     _touch_viewers_window(state, fact)
 
 
+def has_uncounted_viewers(state: RoomState) -> bool:
+    """Whether someone came or went whom no window has told."""
+    return state.joined_total > state.joined_counted or state.left_total > state.left_counted
+
+
 def _touch_viewers_window(state: RoomState, fact: Decided) -> None:
+    if not has_uncounted_viewers(state):
+        return  # Told already: a crash had lost this coming or going, but not its window.
     state.viewers_since_us = state.viewers_since_us or fact.at_us
     state.viewers_newest = fact
 
@@ -167,6 +185,8 @@ def _end_viewers_window(state: RoomState) -> None:
 
 def _tapped(state: RoomState, fact: Decided, data: events.LikeTapped) -> None:
     state.likes_total += data.count
+    if state.likes_total <= state.likes_counted:
+        return  # Told already: a crash had lost this tap, but not the window that told it.
     actor = str(fact.actor)
     state.pending_likers[actor] = state.pending_likers.get(actor, 0) + data.count
     state.likes_since_us = state.likes_since_us or fact.at_us
@@ -180,18 +200,15 @@ def _viewers_counted(state: RoomState, fact: Decided, data: events.ViewersCounte
     state.online = data.online
     state.joined_counted += data.joined
     state.left_counted += data.left
-    state.joined_total = max(state.joined_total, state.joined_counted)
-    state.left_total = max(state.left_total, state.left_counted)
-    if state.joined_total == state.joined_counted and state.left_total == state.left_counted:
+    if not has_uncounted_viewers(state):
         _end_viewers_window(state)
 
 
 def _likes_counted(state: RoomState, fact: Decided, data: events.LikesCounted) -> None:
     state.likes_window = max(state.likes_window, data.window)
     state.likes_counted = max(state.likes_counted, data.room_total)
-    state.likes_total = max(state.likes_total, state.likes_counted)
     state.pending_likers.clear()
-    if state.likes_total == state.likes_counted:
+    if state.likes_total <= state.likes_counted:
         state.likes_since_us = 0
         state.likes_newest = None
 

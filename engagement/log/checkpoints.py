@@ -2,32 +2,39 @@
 
 Records of one partition of `live.room-state.v1`, in the order in which they are written:
 
-- key ``<room>|<n>``: the n-th part of a room's leases (session → actor), so that no record is
-  too large;
-- key ``<room>``: the room's state without its leases, and how many lease records there are. It
-  comes after them: a torn checkpoint then has newer leases than state, and folding the joins and
-  leaves in between once more into a set changes nothing;
-- key ``partition:<n>``, the marker: the offsets of the fact topics up to which all records before
-  it are complete.
+- key ``<room>|<n>|<0 or 1>``: the n-th part of a state that is too large for one record;
+- key ``<room>``: the head: the last part, how many there are, and the offsets of the fact topics
+  that the state is folded up to. It completes the room's checkpoint;
+- key ``partition:<n>``, the marker: the offsets up to which *all* rooms are complete, and where in
+  this topic a reader has to begin.
 
-Each room's record carries the offsets that it is folded up to, which may be newer than the
-marker's: a reader starts at the marker and passes over facts that a room has already.
+A room's offsets may be newer than the marker's: a reader folds from the marker and passes over the
+facts that a room has already. A checkpoint that a crash tore leaves the one before it whole: parts
+alternate between two sets of keys, so compaction cannot have taken what a head still needs.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+from zlib import crc32
 
 import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from engagement.domain.events import DATA_OF_TYPE, Decided
 from engagement.domain.rooms import RoomState
 from engagement.log.topics import ROOM_STATE_TOPIC
 from engagement.log.writer import LogWriter
 
-LEASES_PER_RECORD: Final = 4_000
-"""128 characters of actor and 80 of session: at most 900 KB."""
+log = structlog.get_logger()
+
+PART_BYTES: Final = 512 * 1024
+"""Half of what a record may hold."""
+_MARKER_WITHIN: Final = (64, 4_096)
+"""The marker is the last record, unless a crash tore a checkpoint: how far back it is looked for
+before the whole partition is read."""
 
 
 class Positions(msgspec.Struct, frozen=True):
@@ -37,22 +44,24 @@ class Positions(msgspec.Struct, frozen=True):
     activity: int
 
 
-class _RoomRecord(msgspec.Struct):
-    state: RoomState
+class _Head(msgspec.Struct, frozen=True):
+    """The last part of a room's state; the others lie before it."""
+
+    version: int
     positions: Positions
-    lease_records: int
+    state_bytes: int
+    """Where the leases begin: readers that do not need them stop there."""
+    parts: int
+    """Records besides this one."""
+    checksum: int
+    """CRC-32 of all parts together: two owners at the same time must not make one state."""
+    body: bytes
 
 
-class _FrozenRecord(msgspec.Struct):
-    """A `_RoomRecord` whose state is bytes already."""
-
-    state: msgspec.Raw
+class _Marker(msgspec.Struct, frozen=True):
     positions: Positions
-    lease_records: int
-
-
-class _LeaseRecord(msgspec.Struct):
-    leases: dict[str, str]
+    begin: int
+    """No record before this offset is needed."""
 
 
 @dataclass
@@ -64,12 +73,11 @@ class Checkpoint:
     """Up to where each single room is folded; facts before it must not be folded again."""
     room_offset: int = 0
     activity_offset: int = 0
-
-
-_ENCODER: Final = msgspec.json.Encoder()
-_ROOM: Final = msgspec.json.Decoder(_RoomRecord)
-_LEASES: Final = msgspec.json.Decoder(_LeaseRecord)
-_POSITIONS: Final = msgspec.json.Decoder(Positions)
+    versions: dict[str, int] = field(default_factory=dict)
+    """Of each room's newest whole checkpoint: the owner writes the next one."""
+    begin: int = 0
+    """Where in the checkpoint topic it begins."""
+    end: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,81 +86,220 @@ class FrozenRoom:
     it was folded from are acknowledged."""
 
     room: str
-    state: msgspec.Raw
-    leases: list[bytes]
+    version: int
+    body: bytes
+    state_bytes: int
 
     def records(self, positions: Positions) -> list[tuple[bytes, bytes]]:
         """(key, value) of the room's records, in the order in which they are to be written."""
+        whole, last = divmod(max(0, len(self.body) - 1), PART_BYTES)
         parts = [
-            (f"{self.room}|{number}".encode(), part) for number, part in enumerate(self.leases)
+            (
+                _part_key(self.room, n, self.version),
+                self.body[n * PART_BYTES : (n + 1) * PART_BYTES],
+            )
+            for n in range(whole)
         ]
-        frozen = _FrozenRecord(self.state, positions, len(parts))
-        return [*parts, (self.room.encode(), _ENCODER.encode(frozen))]
+        tail = self.body[whole * PART_BYTES : whole * PART_BYTES + last + 1]
+        checksum = crc32(self.body)
+        head = _Head(self.version, positions, self.state_bytes, whole, checksum, tail)
+        return [*parts, (self.room.encode(), _PACK.encode(head))]
 
 
-def freeze_room(state: RoomState) -> FrozenRoom:
-    """A room's state as it is now."""
-    leases = list(state.leases.items())
-    parts = [
-        _ENCODER.encode(_LeaseRecord(dict(leases[first : first + LEASES_PER_RECORD])))
-        for first in range(0, len(leases), LEASES_PER_RECORD)
-    ]
-    bare = msgspec.structs.replace(state, leases={})
-    return FrozenRoom(state.room, msgspec.Raw(_ENCODER.encode(bare)), parts)
+_BAD_BYTES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_JSON: Final = msgspec.json.Encoder()
+_STATE: Final = msgspec.json.Decoder(RoomState)
+_LEASES: Final = msgspec.json.Decoder(dict[str, str])
+_PACK: Final = msgspec.msgpack.Encoder()
+_HEAD: Final = msgspec.msgpack.Decoder(_Head)
+_MARKER: Final = msgspec.json.Decoder(_Marker)
+
+
+def freeze_room(state: RoomState, version: int) -> FrozenRoom:
+    """A room's state as it is now; `version` is one more than the room's last."""
+    bare = _JSON.encode(msgspec.structs.replace(state, leases={}))
+    return FrozenRoom(state.room, version, bare + _JSON.encode(state.leases), len(bare))
+
+
+def thaw_room(body: bytes, state_bytes: int, *, with_leases: bool) -> RoomState:
+    """The inverse of :func:`freeze_room`."""
+    state = _STATE.decode(memoryview(body)[:state_bytes])
+    if with_leases:
+        state.leases = _LEASES.decode(memoryview(body)[state_bytes:])
+    state.viewers_newest = _with_typed_data(state.viewers_newest)
+    state.likes_newest = _with_typed_data(state.likes_newest)
+    return state
+
+
+def marker(partition: int, positions: Positions, begin: int) -> tuple[bytes, bytes]:
+    """(key, value) of the record that completes a checkpoint of a partition."""
+    return _marker_key(partition), _JSON.encode(_Marker(positions, begin))
 
 
 def write_checkpoint(
-    writer: LogWriter, partition: int, records: Iterable[tuple[bytes, bytes]], positions: Positions
-) -> None:
-    """Append the records of rooms and then the marker that completes them."""
-    for key, value in records:
+    writer: LogWriter,
+    partition: int,
+    rooms: Iterable[FrozenRoom],
+    positions: Positions,
+    begin: int,
+) -> int:
+    """Append the records of rooms and then the marker that completes them; returns their bytes."""
+    written_bytes = 0
+    records = [record for room in rooms for record in room.records(positions)]
+    for key, value in (*records, marker(partition, positions, begin)):
         writer.append(ROOM_STATE_TOPIC, partition, key, value)
-    marker = f"partition:{partition}".encode()
-    writer.append(ROOM_STATE_TOPIC, partition, marker, _ENCODER.encode(positions))
+        written_bytes += len(key) + len(value)
+    return written_bytes
 
 
 async def read_checkpoints(
     bootstrap: str, partitions: Sequence[int], *, with_leases: bool
 ) -> dict[int, Checkpoint]:
-    """The newest complete checkpoint of each partition; an empty one where there is none."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, fetch_max_wait_ms=100)
+    """The newest complete checkpoint of each partition; an empty one where there is none.
+
+    Raises aiokafka's errors when the broker does not answer.
+    """
+    if not partitions:
+        return {}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=100,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
     await consumer.start()
     try:
         assigned = [TopicPartition(ROOM_STATE_TOPIC, number) for number in partitions]
-        if not assigned:
-            return {}
         consumer.assign(assigned)
-        await consumer.seek_to_beginning(*assigned)
+        firsts = await consumer.beginning_offsets(assigned)
         ends = await consumer.end_offsets(assigned)
-        values: dict[int, dict[bytes, bytes]] = {number: {} for number in partitions}
-        while any([await consumer.position(tp) < ends[tp] for tp in assigned]):
-            for tp, records in (await consumer.getmany(timeout_ms=200)).items():
-                for record in records:
-                    if record.offset < ends[tp] and record.key is not None:
-                        values[tp.partition][record.key] = record.value
-                await asyncio.sleep(0)
-        return {number: _assemble(number, latest, with_leases) for number, latest in values.items()}
+        markers = await _find_markers(consumer, firsts, ends)
+        readers = {
+            at: _Reader(at.partition, found, ends[at], with_leases=with_leases)
+            for at, found in markers.items()
+        }
+        begins = {at: max(firsts[at], found.begin) for at, found in markers.items()}
+        async for at, records in _between(consumer, begins, ends):
+            for record in records:
+                readers[at].take(record)
     finally:
         await consumer.stop()
+    read = {at.partition: reader.checkpoint() for at, reader in readers.items()}
+    return {number: read.get(number, Checkpoint()) for number in partitions}
 
 
-def _assemble(partition: int, latest: dict[bytes, bytes], with_leases: bool) -> Checkpoint:
-    """A checkpoint from the newest value of each key."""
-    checkpoint = Checkpoint()
-    marker = latest.get(f"partition:{partition}".encode())
-    if marker is None:
-        return checkpoint
-    complete = _POSITIONS.decode(marker)
-    checkpoint.room_offset, checkpoint.activity_offset = complete.room, complete.activity
-    for key, value in latest.items():
-        if b"|" in key or key.startswith(b"partition:"):
-            continue
-        room = _ROOM.decode(value)
-        if with_leases:
-            for number in range(room.lease_records):
-                part = latest.get(key + f"|{number}".encode())
-                if part is not None:
-                    room.state.leases.update(_LEASES.decode(part).leases)
-        checkpoint.rooms[room.state.room] = room.state
-        checkpoint.positions_of[room.state.room] = room.positions
-    return checkpoint
+async def _find_markers(
+    consumer: Any, firsts: Mapping[Any, int], ends: Mapping[Any, int]
+) -> dict[Any, _Marker]:
+    """The newest marker of every partition that has one."""
+    found: dict[Any, _Marker] = {}
+    for within in (*_MARKER_WITHIN, None):
+        missing = {
+            at: first if within is None else max(first, ends[at] - within)
+            for at, first in firsts.items()
+            if at not in found and first < ends[at]
+        }
+        async for at, records in _between(consumer, missing, ends):
+            for record in records:
+                if record.key == _marker_key(at.partition) and record.value is not None:
+                    try:
+                        found[at] = _MARKER.decode(record.value)
+                    except _BAD_BYTES as error:
+                        _complain(record, error)
+    return found
+
+
+async def _between(
+    consumer: Any, starts: Mapping[Any, int], ends: Mapping[Any, int]
+) -> AsyncIterator[tuple[Any, list[Any]]]:
+    """Batches of records from `starts` up to `ends`, per partition in order."""
+    left = {at for at, start in starts.items() if start < ends[at]}
+    if not left:
+        return
+    consumer.assign(sorted(left))
+    for at in left:
+        consumer.seek(at, starts[at])
+    while left:
+        fetched = await consumer.getmany(*left, timeout_ms=100)
+        for at, records in fetched.items():
+            yield at, [record for record in records if record.offset < ends[at]]
+        for at in list(left):
+            # Not the last record's offset: compaction may have taken the newest ones.
+            if await consumer.position(at) >= ends[at]:
+                left.discard(at)
+                consumer.pause(at)
+        await asyncio.sleep(0)
+
+
+class _Reader:
+    """Puts the checkpoint of one partition together from its records, in their order."""
+
+    def __init__(self, partition: int, found: _Marker, end: int, *, with_leases: bool) -> None:
+        self._with_leases = with_leases
+        self._marker_key = _marker_key(partition)
+        self._parts: dict[bytes, bytes] = {}
+        self._whole: dict[str, tuple[_Head, bytes]] = {}
+        self._marker, self._end = found, end
+
+    def take(self, record: Any) -> None:
+        try:
+            self._take(record.key, record.value)
+        except _BAD_BYTES as error:
+            _complain(record, error)
+
+    def _take(self, key: bytes | None, value: bytes | None) -> None:
+        if key is None or value is None or key == self._marker_key:
+            return
+        if b"|" in key:
+            self._parts[key] = value
+            return
+        head = _HEAD.decode(value)
+        room = key.decode()
+        parts = [
+            self._parts.pop(_part_key(room, number, head.version), None)
+            for number in range(min(head.parts, len(self._parts) + 1))
+        ]
+        body = b"".join([*(part or b"" for part in parts), head.body])
+        if crc32(body) == head.checksum:
+            self._whole[room] = (head, body)
+
+    def checkpoint(self) -> Checkpoint:
+        complete = self._marker.positions
+        result = Checkpoint(
+            room_offset=complete.room,
+            activity_offset=complete.activity,
+            begin=self._marker.begin,
+            end=self._end,
+        )
+        for room, (head, body) in self._whole.items():
+            try:
+                state = thaw_room(body, head.state_bytes, with_leases=self._with_leases)
+            except (*_BAD_BYTES, KeyError) as error:
+                log.error("checkpoint.unreadable", room=room, error=str(error))
+                continue
+            result.rooms[room] = state
+            result.positions_of[room] = head.positions
+            result.versions[room] = head.version
+        return result
+
+
+def _complain(record: Any, error: Exception) -> None:
+    """Nothing of ours; whoever wrote it must not stop a start."""
+    log.error(
+        "checkpoint.poison", partition=record.partition, offset=record.offset, error=str(error)
+    )
+
+
+def _with_typed_data(newest: Decided | None) -> Decided | None:
+    if newest is None:
+        return None
+    data = msgspec.convert(newest.data, DATA_OF_TYPE[newest.kind])
+    return msgspec.structs.replace(newest, data=data)
+
+
+def _part_key(room: str, number: int, version: int) -> bytes:
+    return f"{room}|{number}|{version % 2}".encode()
+
+
+def _marker_key(partition: int) -> bytes:
+    return f"partition:{partition}".encode()

@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from engagement.domain.envelope import Accepted, ClockEntry, Envelope
-from engagement.domain.events import Decided, Fact, RawFact, fact
+from engagement.domain.events import Decided, Fact, RawFact, decided, fact
+from engagement.domain.names import is_actor_id, is_room_id
 
 _ENCODER: Final = msgspec.json.Encoder()
 _RAW_FACT: Final = msgspec.json.Decoder(RawFact)
@@ -26,6 +27,16 @@ _ACCEPTED: Final = msgspec.json.Decoder(Accepted)
 
 _BAD_BYTES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+CONTENT_TYPE: Final = ("content-type", b"application/cloudevents+json")
+"""Record header of a structured-mode CloudEvent (Kafka protocol binding 1.0.2, 3.3.1)."""
+
+_AT_US_MAX: Final = 4_102_444_800 * 1_000_000
+"""The year 2100: no request is accepted later, and times near the end of the calendar overflow."""
+_CLOCK_MAX: Final = 1e15
+"""Any clock value in ms or ticks; far beyond it arithmetic leaves what JSON numbers hold."""
+_TEXT_CHARS_MAX: Final = 512
+"""Sessions, gateways and trace contexts, which no schema bounds."""
+
 
 class PoisonError(Exception):
     """A record, or a part of one, that cannot be decoded; `reason` goes to the dead letters."""
@@ -35,9 +46,9 @@ class PoisonError(Exception):
         self.reason = reason
 
 
-def encode_fact(decided: Decided) -> bytes:
+def encode_fact(what: Decided) -> bytes:
     """The record value of a fact: one CloudEvent in structured JSON mode."""
-    return _ENCODER.encode(fact(decided))
+    return _ENCODER.encode(fact(what))
 
 
 def encode_event(event: Fact) -> bytes:
@@ -65,22 +76,49 @@ def decode_data(raw: RawFact) -> Any:
         raise PoisonError(f"bad data of {raw.type}: {error}") from error
 
 
+def decode_fact(value: bytes | None) -> Decided:
+    """A whole fact, ready to be folded. Raises PoisonError."""
+    raw = decode_raw(value)
+    try:
+        return decided(raw)
+    except KeyError as error:
+        raise PoisonError(f"unknown fact type {raw.type!r}") from error
+    except (*_BAD_BYTES, ValueError, TypeError, OverflowError) as error:
+        raise PoisonError(f"bad fact {raw.type}: {error}") from error
+
+
 def encode_envelope(envelope: Envelope) -> bytes:
     """The record value of an envelope."""
     return _ENCODER.encode(envelope)
 
 
 def decode_envelope(value: bytes | None) -> tuple[Envelope, list[PoisonError]]:
-    """An envelope, and what of its requests could not be decoded.
+    """The envelope of all requests that can be decided, and why the others cannot.
 
+    Gateways check what they send; this keeps anybody else's bytes from stopping a partition.
     Raises PoisonError when the record is no envelope at all.
     """
     if value is None:
         raise PoisonError("the record has no value")
+    poison: list[PoisonError] = []
     try:
-        return _ENVELOPE.decode(value), []
+        envelope = _ENVELOPE.decode(value)
     except _BAD_BYTES:
-        return _decode_loosely(value)
+        envelope, poison = _decode_loosely(value)
+    if len(envelope.gateway) > _TEXT_CHARS_MAX:
+        raise PoisonError("the gateway's name has no end")
+    _check_clock(envelope.clock)
+    anchors = len(envelope.clock)
+    good: list[Accepted] = []
+    for index, asked in enumerate(envelope.requests):
+        fault = _fault(asked, anchors)
+        if fault:
+            poison.append(PoisonError(f"request {index}: {fault}"))
+        else:
+            good.append(asked)
+    if len(good) < len(envelope.requests):
+        envelope = Envelope(gateway=envelope.gateway, requests=good, clock=envelope.clock)
+    return envelope, poison
 
 
 def _decode_loosely(value: bytes) -> tuple[Envelope, list[PoisonError]]:
@@ -98,3 +136,33 @@ def _decode_loosely(value: bytes) -> tuple[Envelope, list[PoisonError]]:
         except _BAD_BYTES as error:
             poison.append(PoisonError(f"request {index}: {error}"))
     return Envelope(gateway=loose.gateway, requests=requests, clock=loose.clock), poison
+
+
+def _fault(asked: Accepted, anchors: int) -> str:
+    """What is wrong with a request of the right shape; empty when nothing is."""
+    if asked.room == "":
+        if asked.request.__struct_config__.tag != "lease.renew":
+            return "names no room"
+    elif not is_room_id(asked.room):
+        return "not a room id"
+    if not is_actor_id(asked.actor):
+        return "not an actor id"
+    if not 0 <= asked.at_us <= _AT_US_MAX:
+        return "accepted at no time"
+    if isinstance(asked.anchor, int) and not 0 <= asked.anchor < anchors:
+        return f"anchor {asked.anchor} is not in the envelope"
+    for text in (asked.session, asked.traceparent):
+        if isinstance(text, str) and len(text) > _TEXT_CHARS_MAX:
+            return "a text without end"
+    return ""
+
+
+def _check_clock(clock: list[ClockEntry]) -> None:
+    for index, entry in enumerate(clock):
+        anchor = entry.anchor
+        values = (
+            *(anchor.epoch, anchor.rate, anchor.rtp, anchor.pts_ms, anchor.wall_ms),
+            *(anchor.offset_ms, anchor.err_ms, anchor.at_us / 1000, entry.lag_ms),
+        )
+        if not all(-_CLOCK_MAX <= value <= _CLOCK_MAX for value in values):
+            raise PoisonError(f"clock {index} is out of range")

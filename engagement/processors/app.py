@@ -5,16 +5,19 @@ settings below are the ones without which this collapses (see docs/adr/0007).
 """
 
 import asyncio
-import time
 from collections.abc import Iterable
 from typing import Any, Final
 
 import faust
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.types import TP
 
 from engagement.domain import limits
 from engagement.domain.moderation import WordList
+from engagement.errors import UnavailableError
 from engagement.log.topics import REQUESTS_TOPIC
+from engagement.processors import metrics
+from engagement.processors.dying import die
 from engagement.processors.room_processor import TICK_S, RoomProcessor
 from engagement.settings import Settings
 
@@ -22,6 +25,8 @@ GROUP: Final = "engagement.rooms.v1"
 FETCH_MAX_WAIT_MS: Final = 100
 """Faust hard-codes 1,500: with one fetch in flight per broker a quiet partition can hold a busy
 one back for that long."""
+_CHECK_EVERY_S: Final = 1.0
+"""How often it is asked whether a checkpoint is due."""
 
 
 def build(settings: Settings) -> Any:
@@ -73,28 +78,42 @@ def _connect(app: Any, processor: RoomProcessor) -> None:
             processor.process(event.message, event.ack)
 
     async def on_assigned(_app: Any, assigned: Iterable[Any], **_: Any) -> None:
-        await processor.assigned(tp.partition for tp in assigned if tp.topic == REQUESTS_TOPIC)
+        processor.assigned(tp.partition for tp in assigned if tp.topic == REQUESTS_TOPIC)
 
     async def on_revoked(_app: Any, revoked: Iterable[Any], **_: Any) -> None:
         processor.revoked(tp.partition for tp in revoked if tp.topic == REQUESTS_TOPIC)
 
     async def ticking() -> None:
-        checkpoint_at_s = time.monotonic() + limits.CHECKPOINT_INTERVAL_S
         while not app.should_stop:
             await asyncio.sleep(TICK_S)
             processor.tick()
-            if time.monotonic() >= checkpoint_at_s:
+
+    # Apart from the tick: a checkpoint waits for the broker, windows and leases do not.
+    async def checkpointing() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(_CHECK_EVERY_S)
+            _measure_lag(app, processor)
+            try:
                 await processor.checkpoint()
-                checkpoint_at_s = time.monotonic() + limits.CHECKPOINT_INTERVAL_S
+            except UnavailableError as error:
+                die("checkpoint was not acknowledged", error)
 
     async def on_shutdown(_app: Any, **_: Any) -> None:
         await processor.stop()
 
     app.agent(requests, name="rooms")(rooms)
     app.task()(ticking)
-    app.on_partitions_assigned.connect(on_assigned)
-    app.on_partitions_revoked.connect(on_revoked)
-    app.on_before_shutdown.connect(on_shutdown)
+    app.task()(checkpointing)
+    app.on_partitions_assigned.connect(on_assigned, weak=False)
+    app.on_partitions_revoked.connect(on_revoked, weak=False)
+    app.on_before_shutdown.connect(on_shutdown, weak=False)
+
+
+def _measure_lag(app: Any, processor: RoomProcessor) -> None:
+    lag = 0
+    for number, next_offset in processor.next_requests().items():
+        lag += max(0, (app.consumer.highwater(TP(REQUESTS_TOPIC, number)) or 0) - next_offset)
+    metrics.LAG.set(lag)
 
 
 def _shorten_fetch_wait() -> None:

@@ -1,33 +1,66 @@
 """What a room worker tells Prometheus. Room ids are never labels."""
 
 import time
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from engagement.domain.envelope import Envelope
 from engagement.domain.events import Decided
 
-ENVELOPES = Counter("engagement_worker_envelopes_total", "Envelopes processed.")
-REQUESTS = Counter("engagement_worker_requests_total", "Requests processed, repeats included.")
-FACTS = Counter("engagement_worker_facts_total", "Facts written.", ["type"])
-REFUSALS = Counter("engagement_worker_refusals_total", "Requests refused.", ["code"])
-DECIDED_AFTER = Histogram(
+ENVELOPES: Final = Counter("engagement_worker_envelopes_total", "Envelopes processed.")
+REQUESTS: Final = Counter("engagement_worker_requests_total", "Requests, repeats included.")
+REPEATS: Final = Counter("engagement_worker_repeats_total", "Requests that were known already.")
+FACTS: Final = Counter("engagement_worker_facts_total", "Facts written.", ["type"])
+REFUSALS: Final = Counter("engagement_worker_refusals_total", "Requests refused.", ["code"])
+DECIDED_AFTER: Final = Histogram(
     "engagement_worker_decided_after_seconds",
     "From a gateway's acceptance of an envelope's oldest request to its decision.",
     buckets=(0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30),
 )
+WRITTEN_AFTER: Final = Histogram(
+    "engagement_worker_written_after_seconds",
+    "From a gateway's acceptance of an envelope's oldest request until its facts are on the log.",
+    buckets=(0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30),
+)
+RECOVERY_SECONDS: Final = Histogram(
+    "engagement_worker_recovery_seconds",
+    "From an assignment until its partitions are processed again.",
+    buckets=(0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 12, 30),
+)
+LAG: Final = Gauge("engagement_worker_lag_records", "Envelopes on the log, not yet read.")
+CHECKPOINT_BYTES: Final = Counter("engagement_worker_checkpoint_bytes_total", "State written.")
 
 
-def observe_envelope(envelope: Envelope, facts: list[Decided]) -> None:
-    """Count one processed envelope."""
+def observe_envelope(envelope: Envelope, facts: Iterable[Decided]) -> None:
+    """Count one processed envelope and its facts."""
     ENVELOPES.inc()
     REQUESTS.inc(len(envelope.requests))
     if envelope.requests:
         DECIDED_AFTER.observe(time.time() - envelope.requests[0].at_us / 1e6)
-    by_type: dict[str, int] = {}
-    for fact in facts:
-        by_type[fact.kind] = by_type.get(fact.kind, 0) + 1
-        if fact.kind == "request.refused":
-            REFUSALS.labels(fact.data.code).inc()
-    for kind, count in by_type.items():
+    observe_facts(facts)
+
+
+def observed_when_written(envelope: Envelope, done: Callable[[], object]) -> Callable[[], object]:
+    """`done`, and the time that the envelope's facts took to be safe."""
+    if not envelope.requests:
+        return done
+    accepted_s = envelope.requests[0].at_us / 1e6
+
+    def written() -> None:
+        WRITTEN_AFTER.observe(time.time() - accepted_s)
+        done()
+
+    return written
+
+
+def observe_facts(facts: Iterable[Decided]) -> None:
+    """Count facts."""
+    for kind, count in Tally(fact.kind for fact in facts).items():
         FACTS.labels(kind).inc(count)
+        if kind == "request.refused":
+            for fact in facts:
+                if fact.kind == kind:
+                    REFUSALS.labels(fact.data.code).inc()

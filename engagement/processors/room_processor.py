@@ -1,29 +1,34 @@
 """The room processor without its host: envelopes in, facts out, acknowledged when they are safe.
 
-What an envelope does to rooms is `RoomPartition.take`; this adds what a process needs around it:
-recovery behind a gate, writing, checkpoints, the tick, and dying rather than losing anything.
+What an envelope does to rooms is `RoomPartition.take_request`; this adds what a process needs
+around it: ownership, recovery behind a gate, writing, checkpoints, the tick, and dying rather
+than losing anything.
 """
 
 import asyncio
-import os
 import time
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Iterable
 from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from engagement.domain import limits
-from engagement.domain.envelope import Accepted, Envelope
-from engagement.domain.events import ACTIVITY_TOPIC, ROOM_TOPIC, TOPIC_OF_TYPE, Decided
+from engagement.domain.envelope import Envelope
+from engagement.domain.events import ACTIVITY_TOPIC, ROOM_TOPIC, Decided
 from engagement.domain.moderation import Moderator
-from engagement.log.checkpoints import Positions, freeze_room, write_checkpoint
-from engagement.log.codec import PoisonError, decode_envelope, encode_fact
+from engagement.errors import UnavailableError
+from engagement.log.checkpoints import write_checkpoint
+from engagement.log.codec import PoisonError, decode_envelope
 from engagement.log.dead_letters import DEAD_LETTER_PARTITION, DeadLetters
 from engagement.log.topics import DEAD_LETTER_TOPIC, ROOM_STATE_TOPIC, partition_of
 from engagement.log.writer import LogWriter
 from engagement.processors import metrics
-from engagement.processors.recovery import RecoveredPartition, end_positions, recover
+from engagement.processors.dying import die
+from engagement.processors.intruders import facts_of_others
+from engagement.processors.owned_partition import Acknowledge, OwnedPartition
+from engagement.processors.recovery import end_positions, recover
 from engagement.settings import Settings
 
 log = structlog.get_logger()
@@ -32,12 +37,10 @@ TICK_S: Final = 0.05
 """Windows are 250 ms; a fifth of that is how late one may close."""
 PENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 """Facts that wait for the broker; beyond it no envelope is taken until it has caught up."""
+WAITING_RECORDS_MAX: Final = 2_000
+"""Envelopes of partitions that are still being recovered; beyond it the others wait, too."""
 
-
-def die(reason: str, error: BaseException | None = None) -> None:
-    """End the process at once. The supervisor restarts it, and it replays from its commit."""
-    log.error("worker dies", reason=reason, error=repr(error))
-    os._exit(70)
+_Waiting = list[tuple[Any, Acknowledge]]
 
 
 class RoomProcessor:
@@ -49,11 +52,17 @@ class RoomProcessor:
         self._writer = LogWriter(
             settings.bootstrap_servers, client_id=f"room-worker-{settings.worker_id}"
         )
+        self._life = f"{settings.worker_id}-{uuid.uuid4().hex[:8]}".encode()
         self._dead_letters = DeadLetters(self._writer)
-        self._owned: dict[int, RecoveredPartition] = {}
-        self._parked: dict[int, RecoveredPartition] = {}
-        self._open = asyncio.Event()
+        self._owned: dict[int, OwnedPartition] = {}
+        self._parked: dict[int, OwnedPartition] = {}
+        self._recovering: dict[int, _Waiting] = {}
+        self._recovered = asyncio.Event()
+        """No partition of ours is being recovered: the gate."""
+        self._assignment = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._started = False
+        self._stopping = False
         self._alive_at_s = time.monotonic()
 
     async def start(self) -> None:
@@ -63,138 +72,164 @@ class RoomProcessor:
             await self._writer.start()
 
     async def stop(self) -> None:
-        """Checkpoint and flush."""
-        if self._open.is_set():
-            await self.checkpoint()
+        """Take nothing more, checkpoint what has changed and flush; every acknowledgement that is
+        due has been given when this returns."""
+        self._stopping = True
+        for task in list(self._tasks):
+            task.cancel()
+        try:
+            async with asyncio.timeout(limits.WORKER_STOP_TIMEOUT_S):
+                await self.checkpoint(all_changed=True)
+        except (TimeoutError, UnavailableError) as error:
+            log.warning("stopped without a checkpoint", error=repr(error))
         await self._writer.stop()
 
     # --- ownership -------------------------------------------------------------------------------
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """These may be somebody else's now. Their state is kept, in case they come back."""
-        self._open.clear()
+        self._assignment += 1
         for number in partitions:
             owned = self._owned.pop(number, None)
             if owned is not None:
                 self._parked[number] = owned
+        # What waits is delivered again, to whoever gets the partition.
+        self._recovering.clear()
+        self._recovered.clear()
 
-    async def assigned(self, partitions: Iterable[int]) -> None:
-        """Own these: recover them, unless nobody has written to them since we lost them."""
+    def assigned(self, partitions: Iterable[int]) -> None:
+        """Own these, as soon as their state is here: until then their envelopes wait."""
+        self._assignment += 1
+        self._recovering = {number: [] for number in partitions if number not in self._owned}
+        self._recovered.clear()
+        task = asyncio.ensure_future(self._bring_back(self._assignment, sorted(self._recovering)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bring_back(self, assignment: int, wanted: list[int]) -> None:
+        started_s = time.monotonic()
         try:
             await self.start()
-            wanted = sorted(set(partitions) - self._owned.keys())
             kept = await self._unchanged(wanted)
-            fresh = await recover(
-                self._settings.bootstrap_servers,
-                [number for number in wanted if number not in kept],
-                self._moderator,
-            )
-            self._owned.update(kept)
-            self._owned.update(fresh)
-            self._parked.clear()
-        except (KafkaError, OSError) as error:
+            self._adopt(assignment, kept)
+            fresh = [number for number in wanted if number not in kept]
+            recovered = await recover(self._settings.bootstrap_servers, fresh, self._moderator)
+        except (KafkaError, OSError, UnavailableError) as error:
             die("recovery failed", error)
-        self._alive_at_s = time.monotonic()
-        self._open.set()
+        taken = {
+            number: OwnedPartition(
+                number,
+                each,
+                self._writer,
+                life=self._life,
+                intruder=self._intruded,
+                failed=_failed,
+            )
+            for number, each in recovered.items()
+        }
+        self._adopt(assignment, taken)
+        if assignment == self._assignment:
+            self._parked.clear()
+            self._recovered.set()
+            took_s = time.monotonic() - started_s
+            metrics.RECOVERY_SECONDS.observe(took_s)
+            log.info(
+                "partitions assigned", kept=sorted(kept), fresh=fresh, took_ms=round(took_s * 1000)
+            )
 
-    async def _unchanged(self, wanted: Iterable[int]) -> dict[int, RecoveredPartition]:
+    def _adopt(self, assignment: int, partitions: dict[int, OwnedPartition]) -> None:
+        if assignment != self._assignment:
+            return  # A rebalance has overtaken this recovery.
+        for number, owned in partitions.items():
+            self._owned[number] = owned
+            for record, acknowledge in self._recovering.pop(number, []):
+                self._process(owned, record, acknowledge)
+
+    async def _unchanged(self, wanted: Iterable[int]) -> dict[int, OwnedPartition]:
+        """Partitions that came back and that nobody has written to in between."""
         parked = {number: self._parked[number] for number in wanted if number in self._parked}
         if not parked:
             return {}
-        for number, owned in parked.items():
-            owned.positions = await self._written(number, owned.positions)
+        written = {number: await owned.positions() for number, owned in parked.items()}
         ends = await end_positions(self._settings.bootstrap_servers, parked)
         return {
-            number: owned for number, owned in parked.items() if owned.positions == ends[number]
+            number: owned for number, owned in parked.items() if written[number] == ends[number]
         }
 
     async def ready(self) -> None:
-        """Behind the gate: returns when all assigned partitions are recovered."""
-        await self._open.wait()
+        """Back-pressure: returns when there is room for another envelope."""
+        if sum(map(len, self._recovering.values())) >= WAITING_RECORDS_MAX:
+            await self._recovered.wait()
         if self._writer.pending_bytes() > PENDING_BYTES_MAX:
-            waiting = [self._writer.acknowledged(ROOM_TOPIC, number) for number in self._owned]
-            await asyncio.gather(*waiting)
+            for number in list(self._owned):
+                for topic in (ROOM_TOPIC, ACTIVITY_TOPIC):
+                    try:
+                        await self._writer.acknowledged(topic, number)
+                    except UnavailableError as error:
+                        die("facts were not acknowledged", error)
 
     # --- the flow --------------------------------------------------------------------------------
 
-    def process(self, record: Any, acknowledge: Callable[[], None]) -> None:
+    def process(self, record: Any, acknowledge: Acknowledge) -> None:
         """One record of the requests topic; `acknowledge` is called once its facts are safe.
 
         Never awaits: awaiting acknowledgements here would serialise the flow at one per envelope.
         """
         self._refuse_to_be_a_zombie()
-        partition = record.partition
-        owned = self._owned.get(partition)
-        if owned is None:
-            return  # Revoked meanwhile: whoever owns it now has it too, it was never acknowledged.
-        touched: dict[str, int] = {}
+        owned = self._owned.get(record.partition)
+        if self._stopping:
+            return
+        if owned is not None:
+            owned.next_request = record.offset + 1
+            self._process(owned, record, acknowledge)
+        elif record.partition in self._recovering:
+            self._recovering[record.partition].append((record, acknowledge))
+        # Otherwise revoked meanwhile: it was never acknowledged, so whoever owns it now has it.
+
+    def _process(self, owned: OwnedPartition, record: Any, acknowledge: Acknowledge) -> None:
+        others: list[tuple[str, int]] = []
+        facts: list[Decided] = []
         try:
             envelope, poison = decode_envelope(record.value)
         except PoisonError as error:
-            self._set_aside(record, [error])
-            touched[DEAD_LETTER_TOPIC] = DEAD_LETTER_PARTITION
+            poison = [error]
         else:
-            envelope = self._only_own(envelope, partition, poison)
-            if poison:
-                self._set_aside(record, poison)
-                touched[DEAD_LETTER_TOPIC] = DEAD_LETTER_PARTITION
-            facts = owned.rooms.take(envelope)
-            touched.update(dict.fromkeys(self._write(partition, facts), partition))
+            repeats = owned.rooms.repeats
+            self._take(owned, envelope, facts, poison)
+            metrics.REPEATS.inc(owned.rooms.repeats - repeats)
             metrics.observe_envelope(envelope, facts)
-        self._acknowledge_after(touched, acknowledge)
+            acknowledge = metrics.observed_when_written(envelope, acknowledge)
+        if poison:
+            self._dead_letters.put(record, _reasons(poison))
+            others.append((DEAD_LETTER_TOPIC, DEAD_LETTER_PARTITION))
+        owned.acknowledge_after(self._write(owned, facts), others, acknowledge)
 
-    def _only_own(self, envelope: Envelope, partition: int, poison: list[PoisonError]) -> Envelope:
-        """Without the requests that belong elsewhere or point nowhere: nobody of ours sent them."""
-        mine: list[Accepted] = []
+    def _take(
+        self,
+        owned: OwnedPartition,
+        envelope: Envelope,
+        facts: list[Decided],
+        poison: list[PoisonError],
+    ) -> None:
+        partitions = self._settings.partitions
         for asked in envelope.requests:
-            reason = self._misplaced(asked, envelope, partition)
-            if reason:
+            if asked.room and partition_of(asked.room, partitions) != owned.number:
+                # Nobody of ours sent it: its facts would be where nobody looks for them.
+                reason = f"request {asked.request.id}: its room is not of this partition"
                 poison.append(PoisonError(reason))
-            else:
-                mine.append(asked)
-        if len(mine) == len(envelope.requests):
-            return envelope
-        return Envelope(gateway=envelope.gateway, requests=mine, clock=envelope.clock)
+                continue
+            try:
+                owned.rooms.take_request(envelope, asked, facts)
+            except Exception as error:
+                # Ours to mend, but not at the price of a partition that stands still.
+                log.exception("request cannot be decided", request=asked.request.id)
+                poison.append(PoisonError(f"request {asked.request.id}: {error!r}"))
 
-    def _misplaced(self, asked: Accepted, envelope: Envelope, partition: int) -> str:
-        if isinstance(asked.anchor, int) and not 0 <= asked.anchor < len(envelope.clock):
-            return f"request {asked.request.id}: anchor {asked.anchor} is not in the envelope"
-        if asked.room and partition_of(asked.room, self._settings.partitions) != partition:
-            return f"request {asked.request.id}: room {asked.room} is not of this partition"
-        if not asked.room and asked.request.__struct_config__.tag != "lease.renew":
-            return f"request {asked.request.id}: names no room"
-        return ""
-
-    def _write(self, partition: int, facts: list[Decided]) -> set[str]:
-        """Append facts; returns the topics that were written to."""
-        topics = set()
-        for fact in facts:
-            topic = TOPIC_OF_TYPE[fact.kind]
-            self._writer.append(topic, partition, fact.room.encode(), encode_fact(fact))
-            topics.add(topic)
-        return topics
-
-    def _set_aside(self, record: Any, poison: list[PoisonError]) -> None:
-        for error in poison:
-            self._dead_letters.put(record, error.reason)
-
-    def _acknowledge_after(self, touched: dict[str, int], acknowledge: Callable[[], None]) -> None:
-        waiting = [self._writer.acknowledged(topic, number) for topic, number in touched.items()]
-        left = len(waiting)
-        if not left:
-            acknowledge()
-            return
-
-        def done(future: asyncio.Future[int]) -> None:
-            nonlocal left
-            if future.exception() is not None:
-                die("facts were not acknowledged", future.exception())
-            left -= 1
-            if not left:
-                acknowledge()
-
-        for future in waiting:
-            future.add_done_callback(done)
+    def _write(self, owned: OwnedPartition, facts: list[Decided]) -> set[str]:
+        try:
+            return owned.write(facts)
+        except UnavailableError as error:
+            die("facts cannot be written", error)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -202,12 +237,22 @@ class RoomProcessor:
         """Close windows and end leases by the wall clock."""
         self._refuse_to_be_a_zombie()
         self._alive_at_s = time.monotonic()
-        if not self._open.is_set():
+        if self._stopping:
             return
         now_us = time.time_ns() // 1000
-        for number, owned in self._owned.items():
-            touched = self._write(number, owned.rooms.tick(now_us))
-            self._acknowledge_after(dict.fromkeys(touched, number), lambda: None)
+        for owned in self._owned.values():
+            facts = owned.rooms.tick(now_us)
+            if facts:
+                metrics.observe_facts(facts)
+                owned.acknowledge_after(self._write(owned, facts), (), lambda: None)
+
+    def next_requests(self) -> dict[int, int]:
+        """Offset of the next request record to be processed, per partition; for the lag."""
+        return {
+            number: owned.next_request
+            for number, owned in self._owned.items()
+            if owned.next_request is not None
+        }
 
     def _refuse_to_be_a_zombie(self) -> None:
         """A worker that slept longer than its session has lost its partitions: it must not write.
@@ -215,30 +260,57 @@ class RoomProcessor:
         (SIGSTOP, a suspended machine, a starved container.)
         """
         asleep_s = time.monotonic() - self._alive_at_s
-        if asleep_s > limits.SESSION_TIMEOUT_S * 0.8 and self._open.is_set():
+        if asleep_s > limits.SESSION_TIMEOUT_S * 0.8 and self._owned:
             die(f"asleep for {asleep_s:.1f} s")
 
-    async def checkpoint(self) -> None:
-        """Write the rooms that changed, once all facts they are folded from are acknowledged."""
-        for number, owned in list(self._owned.items()):
-            if not owned.rooms.changed:
-                continue
-            # Frozen and asked for in one turn of the loop: the states are the fold of exactly the
-            # facts that were appended so far.
-            frozen = [freeze_room(owned.rooms.rooms[room]) for room in sorted(owned.rooms.changed)]
-            owned.rooms.changed.clear()
-            owned.positions = await self._written(number, owned.positions)
-            if self._owned.get(number) is not owned:
-                continue
-            records = [record for room in frozen for record in room.records(owned.positions)]
-            write_checkpoint(self._writer, number, records, owned.positions)
-            await self._writer.acknowledged(ROOM_STATE_TOPIC, number)
+    # --- checkpoints -----------------------------------------------------------------------------
 
-    async def _written(self, number: int, since: Positions) -> Positions:
-        """The positions after everything that was appended so far."""
-        waiting = (
-            self._writer.acknowledged(ROOM_TOPIC, number),
-            self._writer.acknowledged(ACTIVITY_TOPIC, number),
-        )
-        room, activity = await asyncio.gather(*waiting)
-        return Positions(max(since.room, room + 1), max(since.activity, activity + 1))
+    async def checkpoint(self, *, all_changed: bool = False) -> None:
+        """Write the rooms that changed, of the partitions where it is due."""
+        for owned in list(self._owned.values()):
+            is_due = owned.checkpointing.is_due(owned.rooms, owned.facts_written)
+            if is_due or (all_changed and owned.rooms.changed):
+                await self._checkpoint(owned)
+
+    async def _checkpoint(self, owned: OwnedPartition) -> None:
+        # Frozen and asked for in one turn of the loop: the states are the fold of exactly the
+        # facts that were appended so far.
+        frozen = owned.checkpointing.freeze(owned.rooms, owned.facts_written)
+        positions = await owned.positions()
+        if self._owned.get(owned.number) is not owned:
+            owned.rooms.changed.update(room.room for room in frozen)
+            return
+        self._refuse_to_be_a_zombie()
+        begin = owned.checkpointing.begin(frozen)
+        written = write_checkpoint(self._writer, owned.number, frozen, positions, begin)
+        last = await self._writer.acknowledged(ROOM_STATE_TOPIC, owned.number)
+        owned.checkpointing.wrote(frozen, written, last)
+        metrics.CHECKPOINT_BYTES.inc(written)
+
+    # --- intruders -------------------------------------------------------------------------------
+
+    def _intruded(self, owned: OwnedPartition, topic: str, first: int, last: int) -> None:
+        task = asyncio.ensure_future(self._look(owned.number, topic, first, last))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look(self, number: int, topic: str, first: int, last: int) -> None:
+        """Somebody else wrote to our facts: fatal if these are facts, too."""
+        try:
+            foreign = await facts_of_others(
+                self._settings.bootstrap_servers, topic, number, first, last, self._life
+            )
+        except (KafkaError, OSError) as error:
+            die("cannot see what somebody else has written", error)
+        if foreign:
+            # Ours were decided without them. Whoever starts now folds them, in their place.
+            die(f"{foreign} facts of somebody else in {topic}/{number} before offset {last}")
+        log.warning("foreign records", topic=topic, partition=number, first=first, last=last)
+
+
+def _failed(error: BaseException) -> None:
+    die("facts were not acknowledged", error)
+
+
+def _reasons(poison: list[PoisonError]) -> str:
+    return "; ".join(error.reason for error in poison[:10])
