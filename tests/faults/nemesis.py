@@ -51,6 +51,7 @@ class Nemesis:
         self._random = random.Random(seed)
         self._wakers: set[asyncio.Task[None]] = set()
         self._sizes: dict[Kind, int] = {}
+        self._asleep: set[int] = set()
         self.done: Counter[str] = Counter()
         self.never_came_back: list[str] = []
 
@@ -70,20 +71,26 @@ class Nemesis:
 
     async def _do(self, fault: Fault) -> None:
         await self._replaced(fault.kind)
-        pids = self._instance.processes().get(fault.kind, [])
-        if not pids:
-            return
-        pid = self._random.choice(pids)
+        if not self._awake(fault.kind):
+            await asyncio.gather(*self._wakers)  # Nobody is killed in its sleep.
+            await self._replaced(fault.kind)
+        pid = self._random.choice(self._awake(fault.kind))
         if fault.what == "kill":
             self._send("kill", fault.kind, pid, signal.SIGKILL)
             return
+        self._asleep.add(pid)
         self._send("stop", fault.kind, pid, signal.SIGSTOP)
         waker = asyncio.create_task(self._wake(fault.kind, pid, fault.pause_s))
         self._wakers.add(waker)
 
+    def _awake(self, kind: Kind) -> list[int]:
+        pids = self._instance.processes().get(kind, [])
+        return [pid for pid in pids if pid not in self._asleep]
+
     async def _wake(self, kind: Kind, pid: int, after_s: float) -> None:
         await asyncio.sleep(after_s)
         self._send("continue", kind, pid, signal.SIGCONT)
+        self._asleep.discard(pid)
 
     async def _replaced(self, kind: Kind) -> None:
         """Wait until as many processes of this kind run as in the beginning."""

@@ -263,8 +263,8 @@ async def _write_garbage(bootstrap: str, topic: str, partition: int, value: byte
     with contextlib.suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(20):
             producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-            await producer.start()
             try:
+                await producer.start()
                 sent = await producer.send_and_wait(topic, value, partition=partition)
                 return int(sent.offset)
             finally:
