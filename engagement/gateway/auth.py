@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 ROLES: Final = frozenset(get_args(Role))
 DEV_TOKEN_PREFIX: Final = "dev:"  # noqa: S105 - not a secret
+_FAR_FUTURE_S: Final = 1 << 40
 SECRET_BYTES_MIN: Final = 32
 """RFC 7518 section 3.2: an HS256 key is at least as long as its hash."""
 
@@ -145,7 +146,9 @@ def _principal_of(claims: dict[str, object]) -> Principal:
         raise UnauthorizedError("the token's `sub` is not a user id")
     if not isinstance(role, str) or role not in ROLES:
         raise UnauthorizedError("the token's `role` is none of ours")
-    return Principal(subject, cast(Role, role), float(cast(float, claims["exp"])))
+    # PyJWT has seen to it that `exp` is an integer; JSON's are as large as anybody likes.
+    expires_s = min(int(cast(int, claims["exp"])), _FAR_FUTURE_S)
+    return Principal(subject, cast(Role, role), expires_s)
 
 
 def _parse_dev_token(text: str) -> Principal:

@@ -112,7 +112,7 @@ class LiveSocket:
             self.expiry.cancel()
             self.expiry = None
         if principal.expires_s is not None:
-            left_s = max(0.0, principal.expires_s - time.time())
+            left_s = min(max(0.0, principal.expires_s - time.time()), limits.SOCKET_LIFE_S_MAX)
             loop = asyncio.get_running_loop()
             self.expiry = loop.call_later(left_s, self.close, "token_expired")
 

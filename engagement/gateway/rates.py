@@ -64,7 +64,7 @@ class Admission:
     def __init__(self, rate_per_s: float, pending_max: int) -> None:
         self._rate = rate_per_s
         self._pending_max = pending_max
-        self._next_s = 0.0
+        self._next_s = float("-inf")
 
     def wait_s(self, now_s: float) -> float | None:
         """Seconds until this one's turn, 0 for at once; None when too many wait already.

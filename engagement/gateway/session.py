@@ -169,7 +169,7 @@ class Session:
 
     def _take_frame(self, now_s: float) -> bool:
         full_at_s = max(self._frames_full_at_s, now_s)
-        if full_at_s - now_s > limits.RATE_BURST_S:
+        if full_at_s + 1 / limits.FRAMES_PER_S - now_s > limits.RATE_BURST_S + 1e-9:
             return False
         self._frames_full_at_s = full_at_s + 1 / limits.FRAMES_PER_S
         return True

@@ -1,0 +1,126 @@
+"""Parts of a gateway for its unit tests: a log in memory, rooms, viewers."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import msgspec
+
+from engagement.domain.envelope import Envelope
+from engagement.domain.events import rfc3339
+from engagement.domain.media_time import RoomClock
+from engagement.domain.rooms import RoomState
+from engagement.gateway.frames import Event
+
+
+class FakeLog:
+    """A log that keeps what is appended and acknowledges when it is told to."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, bytes]] = []
+        self.waiting: list[asyncio.Future[int]] = []
+        self.bytes = 0
+
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
+        self.records.append((partition, value))
+
+    def acknowledged(self, topic: str, partition: int) -> asyncio.Future[int]:
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        return future
+
+    def pending_bytes(self) -> int:
+        return self.bytes
+
+    def acknowledge(self) -> None:
+        for future in self.waiting:
+            future.set_result(0)
+        self.waiting.clear()
+
+    def fail(self) -> None:
+        for future in self.waiting:
+            future.set_exception(ConnectionError("the broker is gone"))
+        self.waiting.clear()
+
+    @property
+    def envelopes(self) -> list[Envelope]:
+        return [msgspec.json.decode(value, type=Envelope) for _, value in self.records]
+
+
+class FakeClocks:
+    """Clocks by room."""
+
+    def __init__(self) -> None:
+        self.clocks: dict[str, RoomClock] = {}
+
+    def clock(self, room: str) -> RoomClock | None:
+        return self.clocks.get(room)
+
+
+class FakeViewer:
+    """A socket that writes down what it is sent."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self.skipped: dict[str, int] = {}
+        self.frames: list[dict[str, Any]] = []
+        self.raw: list[bytes] = []
+        self.buffered = 0
+        self.closed = False
+
+    def write(self, frame: bytes) -> None:
+        self.raw.append(frame)
+        self.frames.append(message_of(frame))
+
+    def buffered_bytes(self) -> int:
+        return self.buffered
+
+    def close_slow(self) -> None:
+        self.closed = True
+
+    @property
+    def event_ids(self) -> list[str]:
+        return [
+            event["id"]
+            for frame in self.frames
+            if frame["t"] == "events"
+            for event in frame["events"]
+        ]
+
+
+def message_of(frame: bytes) -> dict[str, Any]:
+    """The JSON in an unmasked text frame."""
+    assert frame[0] == 0x81
+    skip = {126: 4, 127: 10}.get(frame[1], 2)
+    message: dict[str, Any] = msgspec.json.decode(frame[skip:])
+    return message
+
+
+def open_room(name: str = "kitchen", host: str = "ana") -> RoomState:
+    return RoomState(name, status="open", host=host, session="s", opened_us=1)
+
+
+def fact_bytes(
+    room: str,
+    kind: str = "comment.posted",
+    data: Any = None,
+    fact_id: str | None = None,
+    at_us: int = 1_700_000_000_000_000,
+    actor: str = "ben",
+) -> bytes:
+    return msgspec.json.encode(
+        {
+            "id": fact_id or str(uuid.uuid4()),
+            "type": kind,
+            "time": rfc3339(at_us),
+            "roomid": room,
+            "actorid": actor,
+            "data": {"text": "hello"} if data is None else data,
+        }
+    )
+
+
+def event(offset: int, kind: str = "comment.posted", size: int = 0) -> Event:
+    fact_id = f"fact-{offset}"
+    raw = msgspec.json.encode({"id": fact_id, "type": kind, "pad": "x" * size})
+    return Event(offset, kind, fact_id, raw, 0)

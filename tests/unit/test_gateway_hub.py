@@ -1,0 +1,236 @@
+"""Fan-out: coalescing, one encode, resume, and viewers who cannot keep up."""
+
+import asyncio
+
+import pytest
+
+from engagement.domain import limits
+from engagement.gateway.hub import Channel, Hub
+from tests.unit.gateway_parts import FakeViewer, event
+
+
+class Clock:
+    """Stands in for the loop: time and timers by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.timers: list[tuple[float, object, tuple[object, ...]]] = []
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_at(self, when_s: float, call: object, *args: object) -> None:
+        self.timers.append((when_s, call, args))
+
+    def advance(self, by_s: float) -> None:
+        self.now_s += by_s
+        due = [timer for timer in self.timers if timer[0] <= self.now_s]
+        self.timers = [timer for timer in self.timers if timer[0] > self.now_s]
+        for _, call, args in due:
+            call(*args)  # type: ignore[operator]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def hub(clock: Clock) -> Hub:
+    hub = Hub(0.025, clock)  # type: ignore[arg-type]
+    hub.begin(0, 0)
+    return hub
+
+
+@pytest.fixture
+def channel(hub: Hub) -> Channel:
+    return hub.channel("kitchen", 0)
+
+
+def publish(hub: Hub, channel: Channel, *offsets: int, kind: str = "comment.posted") -> None:
+    """One fetch of the tail."""
+    for offset in offsets:
+        hub.publish(channel, event(offset, kind))
+    hub.read_up_to(0, offsets[-1] + 1)
+
+
+def watching(hub: Hub, channel: Channel, *, slow: bool = False) -> FakeViewer:
+    viewer = FakeViewer()
+    viewer.slow = slow
+    hub.attach(channel, viewer)
+    return viewer
+
+
+def test_an_idle_room_is_sent_at_once(hub: Hub, channel: Channel) -> None:
+    viewer = watching(hub, channel)
+    publish(hub, channel, 0, 1)
+    assert [frame["cursor"] for frame in viewer.frames] == ["0-2"]
+    assert viewer.event_ids == ["fact-0", "fact-1"]
+
+
+def test_a_busy_room_is_sent_once_per_tick(hub: Hub, channel: Channel, clock: Clock) -> None:
+    viewer = watching(hub, channel)
+    publish(hub, channel, 0)
+    for offset in range(1, 6):
+        publish(hub, channel, offset)
+    assert len(viewer.frames) == 1
+    clock.advance(0.025)
+    assert len(viewer.frames) == 2
+    assert viewer.event_ids == [f"fact-{offset}" for offset in range(6)]
+
+
+def test_every_viewer_gets_the_very_same_bytes(hub: Hub, channel: Channel) -> None:
+    viewers = [watching(hub, channel) for _ in range(3)]
+    publish(hub, channel, 0)
+    assert len({id(viewer.raw[0]) for viewer in viewers}) == 1
+
+
+def test_a_viewer_that_left_gets_nothing_more(hub: Hub, channel: Channel, clock: Clock) -> None:
+    stays, leaves = watching(hub, channel), watching(hub, channel)
+    publish(hub, channel, 0)
+    publish(hub, channel, 1)
+    hub.detach(channel, leaves)
+    clock.advance(0.025)
+    assert leaves.event_ids == ["fact-0"]
+    assert stays.event_ids == ["fact-0", "fact-1"]
+
+
+def test_who_joins_between_two_ticks_misses_nothing_and_gets_nothing_twice(
+    hub: Hub, channel: Channel, clock: Clock
+) -> None:
+    watching(hub, channel)
+    publish(hub, channel, 0)
+    publish(hub, channel, 1, 2)
+    horizon = hub.horizon(channel)
+    snapshot = hub.snapshot_comments(channel)
+    joiner = watching(hub, channel)
+    clock.advance(0.025)
+    assert horizon == 1
+    assert [b"fact-0" in raw for raw in snapshot] == [True]
+    assert joiner.event_ids == ["fact-1", "fact-2"]
+
+
+def test_missed_events_are_kept_in_order(hub: Hub, channel: Channel) -> None:
+    publish(hub, channel, 3, 5, 8, 13)
+    assert [each.offset for each in channel.missed(5, 13)] == [5, 8]
+
+
+def test_a_rooms_ring_is_bounded_and_knows_where_it_begins(hub: Hub, channel: Channel) -> None:
+    publish(hub, channel, *range(limits.ROOM_RING_EVENTS + 3))
+    assert len(channel.ring) == limits.ROOM_RING_EVENTS
+    assert channel.from_offset == 3
+
+
+def test_all_rings_together_are_bounded_and_the_oldest_event_goes_first(
+    hub: Hub, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RING_BYTES_MAX", 50_000)
+    quiet = hub.channel("quiet", 0)
+    hub.publish(quiet, event(0))
+    for offset in range(1, 1_000):
+        hub.publish(channel, event(offset))
+    assert hub.kept_bytes <= 50_000
+    assert (len(quiet.ring), quiet.from_offset) == (0, 1)
+    assert channel.ring[-1].offset == 999
+    assert channel.ring[0].offset == channel.from_offset
+
+
+def test_a_hot_room_does_not_push_out_what_a_quiet_room_keeps(hub: Hub, channel: Channel) -> None:
+    quiet = hub.channel("quiet", 0)
+    hub.publish(quiet, event(0))
+    for offset in range(1, 5 * limits.ROOM_RING_EVENTS):
+        hub.publish(channel, event(offset))
+    assert len(quiet.ring) == 1
+    assert hub.kept_bytes == sum(len(each.raw) + 250 for each in (*quiet.ring, *channel.ring))
+
+
+def test_after_a_gap_nothing_old_is_offered_for_resume(hub: Hub, channel: Channel) -> None:
+    publish(hub, channel, 0, 1)
+    hub.begin(0, 500)
+    assert (len(channel.ring), channel.from_offset, hub.kept_bytes) == (0, 500, 0)
+
+
+def test_a_slow_viewer_is_spared_comments_and_told_when_it_catches_up(
+    hub: Hub, channel: Channel
+) -> None:
+    slow = watching(hub, channel, slow=True)
+    publish(hub, channel, 0, 1)
+    assert slow.frames == []
+    slow.slow = False
+    hub.reshape(channel)
+    hub.tell_skipped(channel, slow)
+    assert slow.frames == [{"t": "skipped", "counts": {"comment.posted": 2}, "cursor": "0-2"}]
+    assert slow.skipped == {}
+
+
+def test_a_slow_viewer_gets_what_must_not_be_dropped(hub: Hub, channel: Channel) -> None:
+    slow = watching(hub, channel, slow=True)
+    hub.publish(channel, event(0))
+    hub.publish(channel, event(1, "comment.removed"))
+    hub.publish(channel, event(2))
+    hub.read_up_to(0, 3)
+    assert slow.event_ids == ["fact-1"]
+    assert slow.skipped == {"comment.posted": 1}
+
+
+def test_no_cursor_passes_an_event_that_a_slow_viewer_was_not_told_of(
+    hub: Hub, channel: Channel
+) -> None:
+    slow = watching(hub, channel, slow=True)
+    hub.publish(channel, event(0))
+    hub.publish(channel, event(1, "room.closed"))
+    hub.publish(channel, event(2, "likes.counted"))
+    hub.read_up_to(0, 3)
+    skipped, events = slow.frames
+    assert skipped == {"t": "skipped", "counts": {"comment.posted": 1}, "cursor": "0-1"}
+    assert events["cursor"] == "0-2"
+    assert slow.skipped == {"likes.counted": 1}
+
+
+def test_a_viewer_whose_buffer_is_full_is_closed(hub: Hub, channel: Channel) -> None:
+    slow = watching(hub, channel, slow=True)
+    slow.buffered = limits.SOCKET_BUFFER_BYTES_MAX + 1
+    publish(hub, channel, 0)
+    assert slow.closed
+
+
+def test_a_slow_viewer_costs_the_others_nothing(hub: Hub, channel: Channel) -> None:
+    watching(hub, channel, slow=True).buffered = limits.SOCKET_BUFFER_BYTES_MAX + 1
+    healthy = watching(hub, channel)
+    publish(hub, channel, 0)
+    assert healthy.event_ids == ["fact-0"]
+
+
+def test_snapshots_hold_the_last_comments_without_the_removed(hub: Hub, channel: Channel) -> None:
+    publish(hub, channel, *range(limits.SNAPSHOT_COMMENTS + 10))
+    hub.remove_comment(channel, "fact-59")
+    hub.remove_comment(channel, "unknown")
+    comments = hub.snapshot_comments(channel)
+    assert len(comments) == limits.SNAPSHOT_COMMENTS - 1
+    assert b"fact-58" in comments[-1]
+
+
+def test_news_of_the_clock_do_not_wait_for_the_tick(hub: Hub, channel: Channel) -> None:
+    viewer = watching(hub, channel)
+    hub.broadcast("kitchen", b'\x81\x0b{"t":"clock"'[:2] + b'{"t":"cloc"}')
+    hub.broadcast("nowhere", b"")
+    assert viewer.raw != []
+
+
+async def test_a_cursor_of_a_gateway_that_is_ahead_is_waited_for() -> None:
+    hub = Hub(0.025, asyncio.get_running_loop())
+    hub.begin(0, 5)
+    assert await hub.reached(0, 5, 0)
+    waiting = asyncio.create_task(hub.reached(0, 7, 5))
+    await asyncio.sleep(0)
+    hub.read_up_to(0, 6)
+    hub.read_up_to(1, 9)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    hub.read_up_to(0, 7)
+    assert await waiting
+
+
+async def test_a_cursor_that_never_comes_is_given_up() -> None:
+    hub = Hub(0.025, asyncio.get_running_loop())
+    assert not await hub.reached(0, 7, 0.01)
