@@ -106,6 +106,9 @@ func (c *crowd) handshake(joined *viewer, address, room string, number int) erro
 	upgraded := false
 	for {
 		count, err := syscall.Read(joined.fd, buffer)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
 		if err != nil || count == 0 {
 			return fmt.Errorf("handshake: read %d bytes: %w", count, errors.Join(err))
 		}
@@ -255,10 +258,26 @@ func dial(address string) (int, error) {
 	if err := errors.Join(
 		syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &limit),
 		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1),
-		syscall.Connect(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte(ip)}),
+		connectTo(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte(ip)}),
 	); err != nil {
 		_ = syscall.Close(fd)
 		return 0, err
 	}
 	return fd, nil
+}
+
+// connectTo connects a blocking socket. A signal interrupts the call, not the connecting: asking
+// again tells how far it is. (Go's scheduler sends signals all the time.)
+func connectTo(fd int, address *syscall.SockaddrInet4) error {
+	for {
+		err := syscall.Connect(fd, address)
+		switch {
+		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EALREADY):
+			time.Sleep(time.Millisecond)
+		case errors.Is(err, syscall.EISCONN):
+			return nil
+		default:
+			return err
+		}
+	}
 }
