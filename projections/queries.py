@@ -186,7 +186,7 @@ class RoomQueries:
         return msgspec.json.decode(rows[0].event) if rows else None
 
     async def _comments_at(self, room: str, epoch: int, at_ms: int) -> list[dict[str, Any]]:
-        """The last comments up to then; one that was removed since is not shown in its past either."""
+        """The last comments up to then; one that was removed since is not shown either."""
         statement = (
             select(_T.event)
             .where(

@@ -74,6 +74,7 @@ class Projector:
                 return
         metrics.OWNER.set(1)
         consumer = AIOKafkaConsumer(
+            auto_offset_reset="earliest",
             bootstrap_servers=self._bootstrap,
             fetch_max_wait_ms=100,
             fetch_min_bytes=1,

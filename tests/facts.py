@@ -1,7 +1,11 @@
 """Facts for tests that need a log without the process that would write it."""
 
+import json
 import uuid
 from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engagement.domain import events
 from engagement.domain.events import Decided
@@ -9,6 +13,9 @@ from engagement.domain.media_time import Stamp
 from engagement.log.codec import encode_fact
 from engagement.log.topics import partition_of
 from engagement.log.writer import LogWriter
+from engagement.settings import Settings
+from projections.tables import POSITIONS
+from tests.waiting import until
 
 FIRST_US = 1_700_000_000_000_000
 
@@ -69,3 +76,24 @@ class FactLog:
         """Wait until the broker has it all; the offset of the room's last fact."""
         partition = partition_of(room, self._partitions)
         return await self._writer.acknowledged(events.ROOM_TOPIC, partition)
+
+
+async def folded_up_to(settings: Settings, database: AsyncEngine, room: str, offset: int) -> None:
+    """Wait until the projections hold the fact at this offset of the room's partition."""
+    partition = partition_of(room, settings.partitions)
+
+    async def reached() -> bool:
+        async with database.connect() as connection:
+            found = await connection.execute(
+                select(POSITIONS.c.next_offset).where(
+                    POSITIONS.c.topic == events.ROOM_TOPIC, POSITIONS.c.partition == partition
+                )
+            )
+            return (found.scalar_one_or_none() or 0) > offset
+
+    await until(reached, f"{room} folded up to {offset}")
+
+
+def ids(page_items: list[bytes]) -> list[str]:
+    """The ids of raw events."""
+    return [json.loads(item)["id"] for item in page_items]

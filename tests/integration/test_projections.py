@@ -2,82 +2,24 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engagement.database.connection import create_engine
 from engagement.domain import events
 from engagement.domain.events import ROOM_TOPIC
-from engagement.log.topics import partition_of
-from engagement.log.writer import LogWriter
 from engagement.settings import Settings
 from projections.queries import RoomQueries
 from projections.runner import Projector
 from projections.store import FencedError, ProjectionStore
-from projections.tables import LIKES, OWNERS, POSITIONS, PRESENCE, ROOMS, TIMELINE
+from projections.tables import LIKES, OWNERS, PRESENCE, ROOMS, TIMELINE
 from tests.conftest import process_environment
-from tests.facts import FactLog
+from tests.facts import FactLog, folded_up_to, ids
 from tests.waiting import until
-
-
-@pytest.fixture
-async def database(engines: Settings) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(engines)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
-async def facts(engines: Settings) -> AsyncIterator[FactLog]:
-    writer = LogWriter(engines.bootstrap_servers, client_id="tests")
-    await writer.start()
-    yield FactLog(writer, engines.partitions)
-    await writer.stop()
-
-
-@pytest.fixture
-async def projector(engines: Settings, database: AsyncEngine) -> AsyncIterator[Projector]:
-    running = Projector(
-        database,
-        engines.bootstrap_servers,
-        partitions=engines.partitions,
-        owner=os.urandom(4).hex(),
-    )
-    task = asyncio.create_task(running.run())
-    yield running
-    running.stop()
-    await task
-
-
-@pytest.fixture
-def queries(database: AsyncEngine) -> RoomQueries:
-    return RoomQueries(database)
-
-
-async def folded_up_to(engines: Settings, database: AsyncEngine, room: str, offset: int) -> None:
-    partition = partition_of(room, engines.partitions)
-
-    async def reached() -> bool:
-        async with database.connect() as connection:
-            found = await connection.execute(
-                select(POSITIONS.c.next_offset).where(
-                    POSITIONS.c.topic == ROOM_TOPIC, POSITIONS.c.partition == partition
-                )
-            )
-            return (found.scalar_one_or_none() or 0) > offset
-
-    await until(reached, f"{room} folded up to {offset}")
-
-
-def ids(page_items: list[bytes]) -> list[str]:
-    return [json.loads(item)["id"] for item in page_items]
 
 
 async def test_a_timeline_is_in_media_order_and_holds_the_bytes_of_the_log(
