@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import resource
+import signal
 import sys
 
 import structlog
@@ -64,6 +65,9 @@ def run(settings: Settings) -> None:
     _tune_collector()
     server = uvicorn.Server(config)
     log.info("gateway.starting", host=settings.host, port=settings.port, auth=settings.auth)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn stops in order and then raises the signal again: once is enough.
+        signal.signal(number, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve())
     if not server.started:
