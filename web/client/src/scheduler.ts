@@ -81,6 +81,11 @@ export class ReleaseScheduler<E extends Stamped> {
     return this.#held.length;
   }
 
+  /** Events that wait, in the order in which they will be released. */
+  *upcoming(): Iterable<E> {
+    for (const held of this.#held) yield held.event;
+  }
+
   /** Take an event in. What is to be shown at once comes back, in order: usually it or nothing. */
   offer(event: E, nowMs: number): Release<E>[] {
     if (!this.#seen.add(event.id)) {
@@ -88,9 +93,14 @@ export class ReleaseScheduler<E extends Stamped> {
       return [];
     }
     const position = this.#playhead?.position(nowMs) ?? null;
-    const epoch = event.mediaepoch ?? NO_EPOCH;
-    const ptsMs = event.mediapts ?? 0;
-    if (epoch === NO_EPOCH || position === null) return [this.#release(event, "wall", null)];
+    const { mediaepoch: epoch, mediapts: ptsMs } = event;
+    if (epoch === undefined || ptsMs === undefined || position === null) {
+      return [this.#release(event, "wall", null)];
+    }
+    // Only the recording of a room that had no media clock is played in its wall time.
+    if (epoch === NO_EPOCH && position.epoch !== NO_EPOCH) {
+      return [this.#release(event, "wall", null)];
+    }
     if (epoch < position.epoch) return [this.#release(event, "epoch", position)];
     if (epoch === position.epoch && ptsMs <= position.ptsMs) {
       return [...this.due(nowMs), this.#release(event, "late", position, ptsMs)];

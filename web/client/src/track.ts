@@ -55,6 +55,11 @@ export class Track {
     this.#sleep();
   }
 
+  /** Events that wait for the playhead, in the order of their stamps. */
+  upcoming(): Iterable<LiveEvent> {
+    return this.#scheduler.upcoming();
+  }
+
   stats(): TrackStats {
     const sorted = this.#errorsMs.map(Math.abs).sort((a, b) => a - b);
     const quantile = (share: number) =>

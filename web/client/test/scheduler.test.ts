@@ -125,6 +125,15 @@ describe("a release scheduler", () => {
     assert.equal(withPlayer.counts.wall, 2);
   });
 
+  test("plays the recording of a room without a media clock by its wall time", () => {
+    const player = new Player({ epoch: 0, ptsMs: 0 });
+    const scheduler = new ReleaseScheduler(player);
+    assert.deepEqual(scheduler.offer(stamped("a", 0, 100), 0), []);
+    assert.deepEqual([...scheduler.upcoming()].map((event) => event.id), ["a"]);
+    player.at = { epoch: 0, ptsMs: 100 };
+    assert.equal(scheduler.due(0)[0]?.reason, "playhead");
+  });
+
   test("releases what is held when the player goes away", () => {
     const player = new Player({ epoch: 1, ptsMs: 0 });
     const scheduler = new ReleaseScheduler(player);

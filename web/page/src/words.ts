@@ -1,0 +1,41 @@
+/** What codes of the server mean to a person. */
+
+const REFUSALS: Record<string, string> = {
+  muted: "You are muted in this room for now.",
+  banned: "You are banned from this room.",
+  moderated: "The word list of this room does not allow that.",
+  rate_limited: "Slow down a little.",
+  room_closed: "The host has ended this live.",
+  room_not_found: "This room is not open.",
+  forbidden: "You may not do that here.",
+  too_large: "That is too long.",
+  log_unavailable: "The server cannot take it right now.",
+  unavailable: "The server cannot take it right now.",
+  unacknowledged: "The server did not confirm it.",
+  outbox_full: "Too much is waiting to be sent.",
+  closed: "You are not connected.",
+};
+
+const CLOSINGS: Record<number, string> = {
+  3500: "Your sign-in was not accepted.",
+  3501: "You are banned from this room.",
+  3502: "This page and the server do not understand each other: reload it.",
+  3503: "This room is not open.",
+  3504: "The server did not hear who you are: reload the page.",
+};
+
+export function refusal(code: string | undefined): string {
+  return REFUSALS[code ?? ""] ?? `The server refused it (${code ?? "no reason given"}).`;
+}
+
+export function closing(code: number): string {
+  return CLOSINGS[code] ?? "The connection was closed for good.";
+}
+
+const TRANSPORTS: Record<string, string> = {
+  synthetic: "no video in this demo: the host's clock itself is shown",
+};
+
+export function transport(kind: string): string {
+  return TRANSPORTS[kind] ?? kind;
+}
