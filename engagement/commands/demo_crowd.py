@@ -1,0 +1,25 @@
+"""`engagement demo-crowd`: the synthetic crowd, as a process of its own."""
+
+import asyncio
+import contextlib
+import signal
+
+from engagement.crowd.demo import DemoCrowd
+from engagement.observability import configure_logging
+from engagement.settings import Settings
+
+
+def demo_crowd(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT."""
+    configure_logging(settings, "demo-crowd")
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_run(settings))
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    task = asyncio.ensure_future(DemoCrowd(settings).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    await task

@@ -1,0 +1,1 @@
+"""Crowds of clients: a recording re-enacted as load, and the synthetic crowd of the demo."""
