@@ -171,6 +171,10 @@ ENVELOPE_BYTES_MAX: Final = 900_000
 """Larger envelopes are split: a record must stay under `RECORD_BYTES_MAX` with its overhead."""
 BODY_TIMEOUT_S: Final = 10.0
 """A request body that trickles in for longer is not a client but an attack."""
+DRAIN_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Of a refused body this much is read and forgotten, so that its sender reads why."""
+DRAIN_TIMEOUT_S: Final = 2.0
+"""And for so long."""
 HEADERS_TIMEOUT_S: Final = 10.0
 """The same for the headers of a connection's first request."""
 RATE_BURST_S: Final = 3.0

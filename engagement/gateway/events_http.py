@@ -5,6 +5,7 @@ same answers are described for OpenAPI in `openapi.py`.
 """
 
 import asyncio
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -60,18 +61,21 @@ async def post_events(
     gateway: "Gateway", scope: Scope, receive: Receive, send: Send, room: str
 ) -> None:
     """The ASGI endpoint."""
-    unread = True
     headers = dict(scope["headers"])
     allowing = _cors(gateway, headers)
+    body = Body(headers, receive)
     try:
-        _check_headers(gateway, headers)
-        principal = await _principal(gateway, headers)
-        body = await read_body(headers, receive, limits.BODY_BYTES_MAX)
-        unread = False
+        try:
+            _check_headers(gateway, headers)
+            principal = await _principal(gateway, headers)
+            text = await body.read(limits.BODY_BYTES_MAX)
+        except EngagementError:
+            await body.drain()
+            raise
         state = await find_room(gateway, room)
-        status, results = await _take(gateway, scope, headers, principal, state, body)
+        status, results = await _take(gateway, scope, headers, principal, state, text)
     except EngagementError as error:
-        await send_problem(send, error, close=unread, more=allowing)
+        await send_problem(send, error, close=not body.complete, more=allowing)
     except GoneError:
         return
     else:
@@ -154,35 +158,56 @@ async def _principal(gateway: "Gateway", headers: dict[bytes, bytes]) -> Princip
     return principal
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: int) -> bytes:
-    """The whole body, within its bounds of size and time.
+class Body:
+    """The body of one request: read within bounds, or thrown away so that its sender, who may
+    still be writing, gets to read the answer."""
 
-    Raises TooLargeError before reading where the length is declared, BodyTimeoutError.
-    """
-    declared = headers.get(b"content-length")
-    if declared is not None and (not declared.isdigit() or int(declared) > bytes_max):
-        raise TooLargeError(f"a body has at most {bytes_max} bytes", code="body_too_large")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(limits.BODY_TIMEOUT_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise GoneError
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > bytes_max:
-                    raise TooLargeError(
-                        f"a body has at most {bytes_max} bytes", code="body_too_large"
-                    )
-                if not message.get("more_body"):
-                    break
-    except TimeoutError:
-        raise BodyTimeoutError("the body did not come in time") from None
-    if not size:
-        raise BadRequestError("the body is empty")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    __slots__ = ("_declared", "_receive", "complete")
+
+    def __init__(self, headers: dict[bytes, bytes], receive: Receive) -> None:
+        self._declared = headers.get(b"content-length", b"0")
+        self._receive = receive
+        self.complete = False
+
+    async def read(self, bytes_max: int) -> bytes:
+        """All of it. Raises TooLargeError, before reading where the length is declared, and
+        BodyTimeoutError."""
+        if not self._declared.isdigit() or int(self._declared) > bytes_max:
+            raise _too_large(bytes_max)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(limits.BODY_TIMEOUT_S):
+                while not self.complete:
+                    parts.append(await self._next())
+                    size += len(parts[-1])
+                    if size > bytes_max:
+                        raise _too_large(bytes_max)
+        except TimeoutError:
+            raise BodyTimeoutError("the body did not come in time") from None
+        if not size:
+            raise BadRequestError("the body is empty")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def drain(self) -> None:
+        """Read the rest and forget it, if that is bounded and does not take long."""
+        left = limits.DRAIN_BYTES_MAX
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.DRAIN_TIMEOUT_S):
+                while not self.complete and left > 0:
+                    left -= len(await self._next())
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        self.complete = not message.get("more_body")
+        part: bytes = message.get("body", b"")
+        return part
+
+
+def _too_large(bytes_max: int) -> TooLargeError:
+    return TooLargeError(f"a body has at most {bytes_max} bytes", code="body_too_large")
 
 
 def _traceparent(headers: dict[bytes, bytes]) -> str | UnsetType:

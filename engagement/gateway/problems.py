@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match
 from starlette.types import Send
 
 from engagement.errors import EngagementError
@@ -102,7 +102,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     error = cast(HTTPException, error)
-    headers = dict(error.headers or {})
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if error.status_code == 405:
         headers["allow"] = ", ".join(sorted(_methods_of(request)))
         if request.method == "OPTIONS":
@@ -116,11 +116,13 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 def _methods_of(request: Request) -> set[str]:
     """What may be done at this path, by any route (Starlette names only the first one's)."""
-    methods = {"OPTIONS"}
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.path_regex.match(request.url.path):
-            methods |= route.methods or set()
-    return methods | {"HEAD"} if "GET" in methods else methods
+    methods = {
+        method
+        for method in ("GET", "PUT", "POST", "DELETE")
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
+    return methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

@@ -25,7 +25,7 @@ from engagement.errors import (
 from engagement.gateway import openapi
 from engagement.gateway.auth import Principal
 from engagement.gateway.envelopes import Group
-from engagement.gateway.events_http import find_room, read_body
+from engagement.gateway.events_http import Body, find_room
 from engagement.gateway.intake import Submission, partition_of_room
 from engagement.gateway.requests_json import check_unique_keys, detail_of
 from engagement.gateway.room_view import RoomView
@@ -62,7 +62,7 @@ async def open_room(
     if not is_room_id(room):
         raise BadRequestError("a room id is 1-64 letters, digits and _.~-", field="room")
     gateway.check_started()
-    asked = _read(await read_body(dict(request.scope["headers"]), request.receive, _BODY_BYTES_MAX))
+    asked = _read(await Body(dict(request.scope["headers"]), request.receive).read(_BODY_BYTES_MAX))
     host = principal.id if asked.host is UNSET else asked.host
     if host != principal.id and principal.role not in ("service", "admin"):
         raise ForbiddenError("only a service or an admin may open a room for somebody else")
