@@ -48,8 +48,8 @@ class Poster:
         await self._client.aclose()
 
     def headers(self, user: str, role: str) -> dict[str, str]:
-        """How this user names himself: a header in dev mode, a token otherwise."""
-        if self._settings.auth == "dev":
+        """How this user names himself: a token where we can sign one, else the dev header."""
+        if self._settings.auth == "dev" or not self._settings.jwt_secret:
             return {"X-User": user, "X-Role": role}
         known = self._tokens.get((user, role))
         if known is None:
@@ -85,7 +85,9 @@ class Poster:
         else:
             code = answer.json().get("code", str(answer.status_code))
             results = [{"id": one["id"], "status": "rejected", "code": code} for one in requests]
-        self.outcomes.update(result["status"] for result in results)
+        for result in results:
+            code = result.get("code")
+            self.outcomes[result["status"] + (f": {code}" if code else "")] += 1
         return results
 
 

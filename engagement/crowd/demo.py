@@ -61,14 +61,6 @@ COMMENTS: Final = (
 )
 
 ANSWERS: Final = ("yes!", "about six hours, she said", "kombu", "same here", "haha", "so true")
-    "yes!",
-    "about six hours, she said",
-    "kombu",
-    "same here",
-    "haha",
-    "+1",
-    "so true",
-)
 
 
 class DemoCrowd:
