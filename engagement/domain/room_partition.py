@@ -90,14 +90,15 @@ class RoomPartition:
         return out
 
     def _decide(self, state: RoomState, asked: Accepted, mark: Stamp, out: list[Decided]) -> None:
-        if asked.room in self._waiting:
-            self._fold_all(state, due_windows(state, asked.at_us), out)
         by = self._seen.get(asked.request.id)
         if by is None:
+            if asked.room in self._waiting:
+                self._fold_all(state, due_windows(state, asked.at_us), out)
             self._fold_all(state, decide(state, asked, mark, self._moderator), out)
         elif by != asked.actor:
             self._fold(state, refused(asked, mark, "id_reused"), out)
         else:
+            # Not even a window is closed: a repeat comes at a time that has passed.
             self.repeats += 1
         self._leases.renew(state, asked)
 
