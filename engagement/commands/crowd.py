@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 from msgspec import structs
@@ -36,7 +37,14 @@ def crowd(
     rows = read_recording(source, FORMATS[format]).rows
     if not rows:
         raise BadRequestError(f"nothing in {source} can be re-enacted", code="nothing_to_send")
-    sendings = schedule(rows, speed=speed, duplicates=duplicates, reorder_ms=reorder_ms, seed=seed)
+    sendings = schedule(
+        rows,
+        speed=speed,
+        duplicates=duplicates,
+        reorder_ms=reorder_ms,
+        seed=seed,
+        run=uuid4(),
+    )
     try:
         outcome = asyncio.run(_run(settings, room, sendings, viewers))
     except ConnectionError as error:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from msgspec import Struct
 
@@ -21,16 +21,25 @@ class Sending(Struct, frozen=True):
 
 
 def schedule(
-    rows: Sequence[Row], *, speed: float, duplicates: float, reorder_ms: int, seed: int
+    rows: Sequence[Row],
+    *,
+    speed: float,
+    duplicates: float,
+    reorder_ms: int,
+    seed: int,
+    run: UUID,
 ) -> list[Sending]:
-    """Sendings in the order of their time; a share of them once more, with the same id, later."""
+    """Sendings in the order of their time; a share of them once more, with the same id, later.
+
+    Ids derive from `run`: the same recording may be re-enacted twice.
+    """
     chance = random.Random(seed)
     first_us = rows[0].sent_us
     sendings: list[Sending] = []
     for row in rows:
         at_s = (row.sent_us - first_us) / 1e6 / speed
         at_s += chance.uniform(0, reorder_ms / 1000)
-        sending = Sending(at_s, row.user, _request(row, chance))
+        sending = Sending(at_s, row.user, _request(row, run))
         sendings.append(sending)
         if chance.random() < duplicates:
             again_s = at_s + chance.uniform(0, 2)
@@ -38,8 +47,8 @@ def schedule(
     return sorted(sendings, key=lambda sending: sending.at_s)
 
 
-def _request(row: Row, chance: random.Random) -> dict[str, Any]:
-    request_id = str(UUID(int=chance.getrandbits(128), version=4))
+def _request(row: Row, run: UUID) -> dict[str, Any]:
+    request_id = str(uuid5(run, "\x1f".join(map(str, row.identity()))))
     if row.kind == "comment":
         return {"id": request_id, "type": "comment.post", "data": {"text": row.text}}
     if row.kind == "like":
