@@ -79,6 +79,8 @@ class Instance:
     async def start(self, gateways: int) -> None:
         """Start everything and wait until each gateway is ready. TimeoutError when it is not."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        # Being told to end must run the `finally` that stops the instance.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
                 [sys.executable, "-m", "engagement", "up"],

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -30,10 +30,10 @@ class Fault(Struct, frozen=True):
     pause_s: float = 0.0
 
 
-def draw_faults(seed: int, kills: int, pauses: int) -> list[Fault]:
+def draw_faults(seed: int, kills: int, pauses: int, kinds: Sequence[Kind] = KILLED) -> list[Fault]:
     """So many kills and pauses: every kind in turn, in random order; one pause is long."""
     draw = random.Random(seed)
-    faults = [Fault("kill", KILLED[number % len(KILLED)]) for number in range(kills)]
+    faults = [Fault("kill", kinds[number % len(kinds)]) for number in range(kills)]
     for number in range(pauses):
         span = LONG_PAUSE_S if number == 0 else SHORT_PAUSE_S
         faults.append(Fault("pause", PAUSED[number % len(PAUSED)], draw.uniform(*span)))

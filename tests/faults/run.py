@@ -18,9 +18,9 @@ from msgspec import Struct
 from . import collect
 from .evidence import POISON_MARK
 from .history import History
-from .instance import ROOT, Instance, ports_from
+from .instance import ROOT, Instance, Kind, ports_from
 from .load import Load
-from .nemesis import Nemesis, draw_faults
+from .nemesis import KILLED, Nemesis, draw_faults
 from .plan import CLOSED_ROOM, DENIED_WORD, HELD_WORD, Call, Plan, host_of, rooms
 from .watchers import Watchers
 
@@ -46,7 +46,11 @@ class Options(Struct, frozen=True):
     seed: int
     directory: Path
     first_port: int = 28_100
+    kinds: tuple[Kind, ...] = KILLED
+    """What is killed, in turn."""
     environment: dict[str, str] = {}
+    patience_s: float = QUIET_S_MAX
+    """How long each thing that must come in the end may take."""
 
 
 class Outcome(Struct):
@@ -112,7 +116,7 @@ async def _under_fire(
         viewers.start(rooms(), VIEWERS_PER_ROOM)
         say(f"{options.requests} requests in {options.seconds:.0f} s, {options.kills} kills")
         nemesis = Nemesis(instance, history, options.seed)
-        faults = draw_faults(options.seed, options.kills, options.pauses)
+        faults = draw_faults(options.seed, options.kills, options.pauses, options.kinds)
         firing = time.monotonic()
         async with asyncio.TaskGroup() as group:
             group.create_task(nemesis.rage(faults, options.seconds))
@@ -128,10 +132,15 @@ async def _under_fire(
             await load.insist(call)
         last = await _sentinels(plan, load, history)
         say("waiting for the last viewer")
-        await _hopefully(lambda: _all_have(gateways[0], viewers, last), say, "the last comments")
+        await _hopefully(
+            lambda: _all_have(gateways[0], viewers, last), options.patience_s, say, "last comments"
+        )
     say("waiting for quiet")
-    await _hopefully(lambda: _empty(gateways[0]), say, "everybody's leaving")
-    await _hopefully(lambda: _stands_still(instance.bootstrap), say, "rest")
+    for condition, what in (
+        (lambda: _empty(gateways[0]), "everybody's leaving"),
+        (lambda: _stands_still(instance.bootstrap), "rest"),
+    ):
+        await _hopefully(condition, options.patience_s, say, what)
     return Outcome(
         seconds={
             "start": ready,
@@ -148,13 +157,7 @@ async def _under_fire(
 async def _open_rooms(gateways: list[str], plan: Plan, load: Load, history: History) -> None:
     """Open all rooms, close one, and let hosts ban and mute."""
     async with aiohttp.ClientSession(f"http://{gateways[0]}") as session:
-        for room in (*rooms(), CLOSED_ROOM):
-            host = host_of(room)
-            async with session.put(
-                f"/v1/rooms/{room}", json={"title": room, "host": host}, headers={"X-User": host}
-            ) as answer:
-                if answer.status not in (200, 201):
-                    raise RuntimeError(f"PUT {room}: {answer.status} {await answer.text()}")
+        await asyncio.gather(*(_open(session, room) for room in (*rooms(), CLOSED_ROOM)))
         host = host_of(CLOSED_ROOM)
         async with session.delete(f"/v1/rooms/{CLOSED_ROOM}", headers={"X-User": host}) as answer:
             answer.raise_for_status()
@@ -162,10 +165,19 @@ async def _open_rooms(gateways: list[str], plan: Plan, load: Load, history: Hist
         history.note("room", room=room, status="open", host=host_of(room))
     history.note("room", room=CLOSED_ROOM, status="closed", host=host_of(CLOSED_ROOM))
     await _until(lambda: _all_know(gateways), SETUP_S_MAX, "the gateways do not know the rooms")
-    for room in rooms():
-        for ask in plan.setup(room).asks:
-            if not await load.insist(Call("http", room, [ask], single=True)):
-                raise RuntimeError(f"{ask.type} in {room} was refused")
+    asks = [ask for room in rooms() for ask in plan.setup(room).asks]
+    calls = [Call("http", ask.room, [ask], single=True) for ask in asks]
+    if not all(await asyncio.gather(*(load.insist(call) for call in calls))):
+        raise RuntimeError("a ban or a mute was refused")
+
+
+async def _open(session: aiohttp.ClientSession, room: str) -> None:
+    host = host_of(room)
+    async with session.put(
+        f"/v1/rooms/{room}", json={"title": room, "host": host}, headers={"X-User": host}
+    ) as answer:
+        if answer.status not in (200, 201):
+            raise RuntimeError(f"PUT {room}: {answer.status} {await answer.text()}")
 
 
 async def _all_know(gateways: list[str]) -> bool:
@@ -194,11 +206,14 @@ async def _sentinels(plan: Plan, load: Load, history: History) -> dict[str, str]
 
 
 async def _hopefully(
-    condition: Callable[[], Awaitable[bool]], say: Callable[[str], None], what: str
+    condition: Callable[[], Awaitable[bool]],
+    timeout_s: float,
+    say: Callable[[str], None],
+    what: str,
 ) -> None:
     """Wait, but not for ever: that it never comes is for the checker to find."""
     try:
-        await _until(condition, QUIET_S_MAX, what)
+        await _until(condition, timeout_s, what)
     except TimeoutError:
         say(f"gave up waiting for {what}")
 
