@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     joins_per_s: float = Field(500, gt=0, description="Sockets admitted per gateway and second.")
     sockets_max: int = Field(20_000, ge=1, description="Sockets of one gateway.")
 
+    synthetic_rooms: list[str] = Field(
+        default_factory=list,
+        description="Rooms that have a synthetic host when media starts, as JSON list.",
+    )
+
     moderation_deny: list[str] = Field(default_factory=list, description="Words that deny.")
     moderation_hold: list[str] = Field(default_factory=list, description="Words that hold.")
 

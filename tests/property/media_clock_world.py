@@ -159,6 +159,8 @@ class World:
                 return
             events = self.estimator.check(at_ms)
             assert events, "a deadline passed and there was nothing to say"
+            next_ms = self.estimator.deadline_ms
+            assert next_ms is None or next_ms > at_ms, "an announcement that changes nothing"
             self.events += [(at_ms, event) for event in events]
 
     def anchors(self) -> list[Anchor]:

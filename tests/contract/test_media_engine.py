@@ -1,0 +1,231 @@
+"""What every media engine must do. An engine joins by adding its stage to `STAGES`.
+
+A stage is an engine, started, together with a publisher that the test can command; real engines
+bring a real publisher (a browser, ffmpeg), the synthetic one makes it up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import pytest
+
+from engagement.domain.media_time import RTP_MODULUS
+from engagement.errors import BadRequestError, ConflictError, EngagementError, NotFoundError
+from media.engine import (
+    ClockMoved,
+    MediaEngine,
+    MediaEvent,
+    Negotiation,
+    PlayRequest,
+    PublishRequest,
+    SessionId,
+    StreamEnded,
+    StreamStarted,
+    TimedMark,
+    ViewerJoined,
+    ViewerLeft,
+)
+from media.synthetic import SyntheticEngine
+
+WAIT_S = 10.0
+
+
+class Stage(Protocol):
+    """An engine under test and somebody who publishes to it."""
+
+    engine: MediaEngine
+
+    async def publish(self, room: str) -> SessionId:
+        """Have a publisher's frames flowing into a room."""
+
+    async def republish(self, room: str) -> None:
+        """Have the same publisher begin anew."""
+
+
+class SyntheticStage:
+    def __init__(self, engine: SyntheticEngine) -> None:
+        self.engine = engine
+
+    async def publish(self, room: str) -> SessionId:
+        grant = await self.engine.publish(PublishRequest(room, "synthetic", "host"))
+        return grant.session
+
+    async def republish(self, room: str) -> None:
+        self.engine.republish(room)
+
+
+@asynccontextmanager
+async def synthetic_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
+    engine = SyntheticEngine()
+    await engine.start(newest_epochs)
+    try:
+        yield SyntheticStage(engine)
+    finally:
+        await engine.close()
+
+
+STAGES: dict[str, Any] = {"synthetic": synthetic_stage}
+
+
+@pytest.fixture(params=STAGES)
+def on_stage(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    return STAGES[request.param]
+
+
+@pytest.fixture
+async def stage(on_stage: Callable[..., Any]) -> AsyncIterator[Stage]:
+    async with on_stage({}) as stage:
+        yield stage
+
+
+class Listener:
+    """Collects an engine's events, and waits for the one that a test is about."""
+
+    def __init__(self, engine: MediaEngine) -> None:
+        self.heard: list[MediaEvent] = []
+        self._events = engine.events()
+
+    async def until(self, wanted: Callable[[MediaEvent], bool]) -> MediaEvent:
+        async with asyncio.timeout(WAIT_S):
+            async for event in self._events:
+                self.heard.append(event)
+                if wanted(event):
+                    return event
+        raise AssertionError("the engine ended its events")
+
+    async def clock(self, kind: str) -> Any:
+        moved = await self.until(lambda e: isinstance(e, ClockMoved) and e.event.kind == kind)
+        return moved.event.anchor  # type: ignore[union-attr]
+
+
+async def test_the_clock_starts_with_the_stream(stage: Stage, room: str) -> None:
+    listener = Listener(stage.engine)
+    await stage.publish(room)
+    anchor = await listener.clock("clock.epoch.opened")
+    assert isinstance(listener.heard[0], StreamStarted)
+    assert (anchor.epoch, anchor.pts_ms) == (1, 0)
+    now = stage.engine.clock.now(room)
+    assert now is not None and now.epoch == 1
+
+
+async def test_epochs_continue_after_the_newest_that_is_on_the_log(
+    on_stage: Callable[..., Any], room: str
+) -> None:
+    async with on_stage({room: 41}) as stage:
+        listener = Listener(stage.engine)
+        await stage.publish(room)
+        assert (await listener.clock("clock.epoch.opened")).epoch == 42
+
+
+async def test_a_republish_ends_the_epoch_and_opens_the_next(stage: Stage, room: str) -> None:
+    listener = Listener(stage.engine)
+    await stage.publish(room)
+    await listener.clock("clock.epoch.opened")
+    await stage.republish(room)
+    closed = await listener.clock("clock.epoch.closed")
+    opened = await listener.clock("clock.epoch.opened")
+    assert (closed.epoch, closed.ended, opened.epoch, opened.ended) == (1, True, 2, False)
+
+
+async def test_stopping_ends_the_epoch_and_media_time_stands_still(stage: Stage, room: str) -> None:
+    listener = Listener(stage.engine)
+    session = await stage.publish(room)
+    await listener.clock("clock.epoch.opened")
+    await stage.engine.stop(session)
+    closed = await listener.clock("clock.epoch.closed")
+    assert isinstance(await listener.until(lambda e: isinstance(e, StreamEnded)), StreamEnded)
+    later = stage.engine.clock.at_wall(room, closed.server_ms + 60_000)
+    assert later is not None and later.pts_ms == closed.pts_ms
+    await stage.engine.stop(session)  # A session that has ended already is no error.
+
+
+async def test_closing_the_engine_ends_every_epoch_and_its_events(stage: Stage, room: str) -> None:
+    listener = Listener(stage.engine)
+    await stage.publish(room)
+    await stage.engine.close()
+    await listener.clock("clock.epoch.closed")
+    with pytest.raises(AssertionError, match="ended its events"):
+        await listener.until(lambda event: False)
+
+
+async def test_a_room_has_one_publisher(stage: Stage, room: str) -> None:
+    await stage.publish(room)
+    with pytest.raises(ConflictError):
+        await stage.publish(room)
+
+
+async def test_what_an_engine_lacks_it_refuses(stage: Stage, room: str) -> None:
+    engine = stage.engine
+    await stage.publish(room)
+    for ingest in {"whip", "rtmp", "srt", "synthetic"} - engine.capabilities.ingest:
+        with pytest.raises(BadRequestError):
+            await engine.publish(PublishRequest(f"{room}-b", ingest, "host"))  # type: ignore[arg-type]
+    for egress in {"whep", "llhls", "hls", "native", "clock"} - engine.capabilities.egress:
+        with pytest.raises(BadRequestError):
+            await engine.play(PlayRequest(room, (egress,), "viewer"))  # type: ignore[arg-type]
+    if not engine.capabilities.marks:
+        with pytest.raises(BadRequestError):
+            await engine.mark(TimedMark("1", room, 1, 0.0, "gift"))
+    if not engine.capabilities.offers:
+        with pytest.raises(BadRequestError):
+            await engine.negotiate(SessionId("x"), Negotiation("v=0", "answer"))
+
+
+async def test_nobody_plays_a_room_without_a_stream(stage: Stage, room: str) -> None:
+    every = tuple(stage.engine.capabilities.egress)
+    with pytest.raises(NotFoundError):
+        await stage.engine.play(PlayRequest(room, every, "viewer"))
+    assert stage.engine.clock.now(room) is None
+    assert stage.engine.clock.recent(room) == []
+
+
+async def test_viewers_come_and_go(stage: Stage, room: str) -> None:
+    if "clock" not in stage.engine.capabilities.egress:
+        pytest.skip("this engine's viewers need a player")
+    listener = Listener(stage.engine)
+    await stage.publish(room)
+    grant = await stage.engine.play(PlayRequest(room, ("clock",), "viewer"))
+    await stage.engine.stop(grant.session)
+    await listener.until(lambda e: isinstance(e, ViewerLeft) and e.session == grant.session)
+    assert any(isinstance(e, ViewerJoined) for e in listener.heard)
+
+
+async def test_the_clock_agrees_with_itself(stage: Stage, room: str) -> None:
+    listener = Listener(stage.engine)
+    await stage.publish(room)
+    anchor = await listener.clock("clock.anchored")
+    clock = stage.engine.clock
+    at_anchor = clock.from_rtp(room, "video", anchor.rtp)
+    assert at_anchor is not None
+    assert at_anchor.pts_ms == anchor.pts_ms
+    assert at_anchor.server_ms == pytest.approx(anchor.server_ms, abs=0.01)
+    on_wall = clock.at_wall(room, anchor.at_us / 1000 + 100)
+    assert on_wall is not None and on_wall.epoch == anchor.epoch
+    by_rtp = clock.from_rtp(room, "video", on_wall.rtp % RTP_MODULUS)
+    assert by_rtp is not None and by_rtp.pts_ms == pytest.approx(on_wall.pts_ms, abs=0.02)
+
+
+async def test_anchors_begin_with_the_current_one_and_go_on(stage: Stage, room: str) -> None:
+    await stage.publish(room)
+    anchors = stage.engine.clock.anchors(room)
+    async with asyncio.timeout(WAIT_S):
+        first, second = await anext(anchors), await anext(anchors)
+    assert first == stage.engine.clock.recent(room)[-2]
+    assert (second.epoch, second.at_us) > (first.epoch, first.at_us)
+    assert second.id != first.id
+
+
+async def test_every_reader_hears_everything(stage: Stage, room: str) -> None:
+    one, two = Listener(stage.engine), Listener(stage.engine)
+    await stage.publish(room)
+    await one.clock("clock.anchored")
+    await two.clock("clock.anchored")
+    assert one.heard == two.heard
+
+
+async def test_refusals_are_typed(stage: Stage, room: str) -> None:
+    with pytest.raises(EngagementError) as refusal:
+        await stage.engine.play(PlayRequest(room, (), "viewer"))
+    assert 400 <= refusal.value.status < 500
