@@ -74,6 +74,11 @@ MUTES_PER_ROOM_MAX: Final = 10_000
 # --- fan-out -----------------------------------------------------------------------------------
 TICK_MS: Final = 25
 """Events of a busy room are coalesced for one tick; an idle room is flushed at once."""
+TICK_US_PER_VIEWER: Final = 50
+"""A frame costs 10 µs per socket, so a room with many viewers ticks more slowly and takes at most
+a fifth of its gateway: 1,000 viewers are sent to every 50 ms, 500 every 25 ms."""
+TICK_MS_MAX: Final = 250
+"""But no more slowly than this."""
 ROOM_RING_EVENTS: Final = 2_000
 """Events of one room that a gateway keeps for resume; older cursors get a snapshot."""
 TAIL_SEED_FACTS_PER_PARTITION: Final = 5_000
@@ -187,7 +192,7 @@ ROOM_FACT_TIMEOUT_S: Final = 10.0
 """How long opening or closing a room waits for its fact to come back: a worker restarts in 4 s."""
 CURSOR_WAIT_S: Final = 1.0
 """A cursor of a gateway that is ahead of this one is waited for; then it is not ours."""
-RING_BYTES_MAX: Final = 256 * 1024 * 1024
+RING_BYTES_MAX: Final = 128 * 1024 * 1024
 """Events of all rooms that a gateway keeps for resume; the oldest go first."""
 TAIL_FACT_BYTES_MAX: Final = 64 * 1024
 """A fact beyond this is nothing that our processors write: it is not fanned out."""

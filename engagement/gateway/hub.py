@@ -252,7 +252,7 @@ class Hub:
     def _flush(self, channel: Channel) -> None:
         events, channel.pending = channel.pending, []
         channel.scheduled = False
-        channel.next_s = self._loop.time() + self._tick_s
+        channel.next_s = self._loop.time() + self._tick_of(channel)
         if not events:
             return
         if channel.dirty:
@@ -272,6 +272,11 @@ class Hub:
                 metrics.FRAME_SECONDS.observe(max(0.0, time.time() - events[0].at_us / 1e6))
         if channel.slow:
             self._flush_shaped(channel, events)
+
+    def _tick_of(self, channel: Channel) -> float:
+        """How long this room waits after a frame: longer the more sockets a frame goes to."""
+        wanted_s = len(channel.viewers) * limits.TICK_US_PER_VIEWER / 1e6
+        return max(self._tick_s, min(wanted_s, limits.TICK_MS_MAX / 1000))
 
     def _flush_shaped(self, channel: Channel, events: list[Event]) -> None:
         """Send slow viewers only what must not be dropped.

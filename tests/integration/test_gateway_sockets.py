@@ -91,6 +91,24 @@ async def test_who_connects_is_counted_and_who_goes_is_not(
     await until(lambda: online(0), "nobody left")
 
 
+async def test_who_waits_in_a_closed_room_is_counted_when_it_opens_again(
+    gateway: GatewayProcess, room: str
+) -> None:
+    await gateway.open_room(room)
+    viewer = await gateway.watch(room)
+    assert (await viewer.events(1, "viewers.counted"))[-1]["data"]["online"] == 1
+    await gateway.http.delete(f"/v1/rooms/{room}", headers={"X-User": "ana"})
+    await viewer.events(1, "room.closed")
+    late = await gateway.watch(room)
+    assert (await late.next("hello"))["snapshot"]["status"] == "closed"
+    await gateway.open_room(room)
+    await viewer.events(1, "room.opened")
+    while viewer.seen("viewers.counted")[-1]["data"]["online"] != 2:
+        await viewer.next("events")
+    for each in (viewer, late):
+        await each.leave()
+
+
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["the same gateway", "another gateway"])
 async def test_a_viewer_resumes_with_every_missed_event_in_order(
     gateway: GatewayProcess, other: GatewayProcess, room: str, elsewhere: bool

@@ -79,6 +79,19 @@ def test_a_busy_room_is_sent_once_per_tick(hub: Hub, channel: Channel, clock: Cl
     assert viewer.event_ids == [f"fact-{offset}" for offset in range(6)]
 
 
+@pytest.mark.parametrize(("viewers", "tick_ms"), [(10, 25), (1_000, 50), (20_000, 250)])
+def test_a_room_with_many_viewers_ticks_more_slowly(
+    hub: Hub, channel: Channel, clock: Clock, viewers: int, tick_ms: int
+) -> None:
+    some = [watching(hub, channel) for _ in range(viewers)]
+    publish(hub, channel, 0)
+    publish(hub, channel, 1)
+    clock.advance((tick_ms - 1) / 1000)
+    assert len(some[0].frames) == 1
+    clock.advance(0.001)
+    assert len(some[0].frames) == 2
+
+
 def test_every_viewer_gets_the_very_same_bytes(hub: Hub, channel: Channel) -> None:
     viewers = [watching(hub, channel) for _ in range(3)]
     publish(hub, channel, 0)
