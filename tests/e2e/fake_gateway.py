@@ -71,7 +71,7 @@ class FakeGateway:
     async def serving(self) -> AsyncIterator["FakeGateway"]:
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
         task = asyncio.create_task(self._server.serve())
-        while not self._server.started:
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         try:
             yield self
@@ -204,15 +204,15 @@ class FakeGateway:
             visitor = Visitor(socket, cursor)
             self.joins.append(visitor)
             with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-                await self._serve(visitor)
+                if room == "demo" and self.is_known:
+                    await self._serve(visitor)
+                else:
+                    await socket.close(3503)
             if visitor in self.visitors:
                 self.visitors.remove(visitor)
 
     async def _serve(self, visitor: Visitor) -> None:
         socket = visitor.socket
-        if not self.is_known:
-            await socket.close(3503)
-            return
         visitor.token = (await socket.receive_json())["token"]
         is_recovered = bool(visitor.cursor) and self.is_resuming
         hello: dict[str, Any] = {

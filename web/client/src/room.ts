@@ -117,6 +117,7 @@ export class Room extends Emitter<RoomEvents> {
   #sweepTimer: unknown = null;
   #earlyTimer: unknown = null;
   #hasSnapshot = false;
+  #hasOwnTrack = false;
 
   constructor(name: string, options: RoomOptions) {
     super();
@@ -125,9 +126,14 @@ export class Room extends Emitter<RoomEvents> {
     this.#environment = { ...browserEnvironment(), ...options.environment };
     this.#outbox = new Outbox(options);
     this.cursor = options.cursor;
-    const playhead =
-      typeof options.playhead === "function" ? options.playhead(this) : options.playhead;
-    this.track(playhead ?? null, (release) => this.emit("event", release.event, release));
+  }
+
+  override on<Name extends keyof RoomEvents>(
+    name: Name,
+    listener: (...args: RoomEvents[Name]) => void,
+  ): () => void {
+    if (name === "event") this.#followOwnPlayhead();
+    return super.on(name, listener);
   }
 
   /** Time of the clock that playheads are asked with, in ms. */
@@ -151,6 +157,15 @@ export class Room extends Emitter<RoomEvents> {
     const track = new Track(playhead, deliver, this.#environment, this.#options);
     this.#tracks.add(track);
     return track;
+  }
+
+  /** The track behind `event`, from the moment somebody listens. */
+  #followOwnPlayhead(): void {
+    if (this.#hasOwnTrack) return;
+    this.#hasOwnTrack = true;
+    const { playhead } = this.#options;
+    const own = typeof playhead === "function" ? playhead(this) : playhead;
+    this.track(own ?? null, (release) => this.emit("event", release.event, release));
   }
 
   /** Whether this is the id of a request of ours. */

@@ -48,7 +48,7 @@ class Player {
   #drawnSecond = -1;
   #playButton = el("button", { type: "button", class: "round", "aria-label": "Play" });
   #scrubber = el("input", { type: "range", min: 0, max: SCRUB_STEPS, value: 0, "aria-label": "Position" });
-  #time = el("output", { class: "time" }, "0:00");
+  #time = el("span", { class: "time" }, "0:00");
   #progress = el("p", { class: "progress", role: "status" }, "Reading the timeline…");
 
   constructor() {
