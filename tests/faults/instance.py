@@ -123,6 +123,10 @@ class Instance:
         for pid in left:
             _signal(pid, signal.SIGKILL)
 
+    def reap(self, timeout_s: float = STOP_S_MAX) -> int:
+        """Wait for the supervisor, which somebody has told to end; its exit code."""
+        return 0 if self._process is None else self._process.wait(timeout_s)
+
     def processes(self) -> dict[Kind, list[int]]:
         """Pids of what runs now, by kind, oldest first."""
         found: dict[Kind, list[int]] = {}
