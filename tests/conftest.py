@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from engagement.database.embedded import EmbeddedPostgres, ensure_database
 from engagement.log import admin
 from engagement.log.embedded import EmbeddedKafka
 from engagement.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.faults.instance import Instance
 
 FIRST_PORT = 15_000
 LAST_PORT = 31_000
@@ -101,3 +105,21 @@ def process_environment(settings: Settings, **more: str) -> dict[str, str]:
         "PYTHONPATH": str(Path(__file__).parent.parent),
         **more,
     }
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Instance"]:
+    """A whole running instance, as `engagement up` starts it: one gateway, two workers."""
+    from tests.faults.instance import Instance, Ports
+
+    root = tmp_path_factory.mktemp("instance")
+    for parent in (root, *root.parents):
+        if str(parent).startswith("/tmp/") and parent.owner() == _me():
+            parent.chmod(parent.stat().st_mode | 0o011)
+    first, media, kafka, _, database = free_ports(5)
+    running = Instance(root, Ports(gateway=first, media=media, kafka=kafka, database=database))
+    asyncio.run(running.start(1))
+    try:
+        yield running
+    finally:
+        running.stop()

@@ -103,30 +103,33 @@ def _neighbour_noise_ms(points: Sequence[Point]) -> float:
 
 
 def _split(points: Sequence[Point], tolerance_ms: float) -> tuple[list[list[Point]], int]:
-    """Groups of rows of one level each, and how many rows belonged to none."""
+    """Groups of rows of one level each, and how many rows belonged to none.
+
+    A row off the level is pending: an outlier if the level comes back, the beginning of a new
+    level as soon as enough pending rows agree with one another.
+    """
     groups: list[list[Point]] = []
     group: list[Point] = []
-    others: list[Point] = []
+    pending: list[Point] = []
     outliers = 0
     for point in points:
         if not group or abs(point.level_ms - _level(group)) <= tolerance_ms:
-            outliers += len(others)
-            others = []
+            outliers += len(pending)
+            pending = []
             group.append(point)
             continue
-        if others and abs(point.level_ms - _level(others)) > tolerance_ms:
-            outliers += len(others)
-            others = []
-        others.append(point)
-        if len(others) >= STEP_ROWS or len(group) < STEP_ROWS:
-            if len(group) < STEP_ROWS and groups:
-                outliers += len(group)
-            else:
-                groups.append(group)
-            group, others = others, []
-    if others and len(others) == len(points) - sum(map(len, groups)) - len(group) - outliers:
-        outliers += len(others)
-    return [*groups, group], outliers
+        agreeing = [p for p in pending if abs(p.level_ms - point.level_ms) <= tolerance_ms]
+        agreeing.append(point)
+        if len(agreeing) < STEP_ROWS and len(group) >= STEP_ROWS:
+            pending.append(point)
+            continue
+        outliers += len(pending) + 1 - len(agreeing)
+        if len(group) >= STEP_ROWS or not groups:
+            groups.append(group)
+        else:
+            outliers += len(group)
+        group, pending = agreeing, []
+    return [*groups, group], outliers + len(pending)
 
 
 def _level(group: Sequence[Point]) -> float:

@@ -1,0 +1,170 @@
+"""Import and crowd against a running instance, as their commands."""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.instance import Instance
+
+START_MS = 1_700_000_000_000
+REAL = Path(__file__).parents[3] / "shared" / "data" / "recordings"
+
+
+async def engagement(instance: Instance, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "engagement", *arguments],
+        env=instance.environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+async def get(instance: Instance, path: str) -> Any:
+    address = instance.gateways(1)[0]
+
+    def read() -> Any:
+        with urllib.request.urlopen(f"http://{address}/v1/{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    return await asyncio.to_thread(read)
+
+
+async def timeline(instance: Instance, room: str, query: str = "") -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        page = await get(instance, f"rooms/{room}/timeline?limit=1000{query}{after}")
+        items += page["items"]
+        if page["next"] is None:
+            return items
+        after = f"&after={page['next']}"
+
+
+def write_recording(file: Path, comments: int = 400) -> list[dict[str, Any]]:
+    """A recording whose clock drifts by 19 ppm and steps by -1.3 s; some rows are doubled."""
+    chance = random.Random(3)
+    rows = []
+    wall_ms = 0.0
+    for n in range(comments):
+        wall_ms += chance.uniform(20, 400)
+        step_ms = 1300 if n >= comments // 2 else 0
+        offset_ms = round(wall_ms * (1 - 19e-6)) + step_ms
+        rows.append(
+            {
+                "type": "comment",
+                "user": f"user {n % 40}",
+                "text": f"comment {n}",
+                "sent_ms": START_MS + round(wall_ms),
+                "media_offset_ms": offset_ms,
+            }
+        )
+    likes = [{**row, "type": "like", "count": 3} for row in rows[::10]]
+    doubled = [*rows, *likes, *rows[::25]]
+    chance.shuffle(doubled)
+    file.write_text("\n".join(map(json.dumps, doubled)) + "\nnot json\n")
+    return rows
+
+
+async def test_an_imported_recording_is_a_room_with_a_working_timeline(
+    instance: Instance, tmp_path: Path, room: str
+) -> None:
+    file = tmp_path / "recording.jsonl"
+    rows = write_recording(file)
+    arguments = ("import", str(file), "--room", room, "--format", "generic", "--json")
+    done = await engagement(instance, *arguments)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["events"] == {"comment": 400, "like": 40}
+    assert (report["merged"], report["written"]) == (16, 440)
+    assert report["skipped"] == {"not_json": {"rows": 1, "lines": [457]}}
+    assert report["clock"]["steps"] == 1
+    assert report["clock"]["residual_ms"]["max"] < 3
+
+    compared = await engagement(instance, "replay", room, "--compare")
+    assert compared.returncode == 0, compared.stdout
+    events = await timeline(instance, room)
+    comments = [event for event in events if event["type"] == "comment.posted"]
+    offset_of = {row["text"]: row["media_offset_ms"] for row in rows}
+    assert len(comments) == 400
+    for event in comments:
+        assert abs(event["mediapts"] - offset_of[event["data"]["text"]]) <= 3
+    assert [event["mediapts"] for event in events] == sorted(e["mediapts"] for e in events)
+    assert events[-1]["type"] == "room.closed" or events[-1]["mediapts"] == max(offset_of.values())
+
+    middle = sorted(offset_of.values())[200]
+    state = await get(instance, f"rooms/{room}/state?at_ms={middle}")
+    assert state["comments"][-1]["mediapts"] <= middle
+    whole = await get(instance, f"rooms/{room}")
+    assert (whole["status"], whole["likes"], whole["online"]) == ("closed", 120, 0)
+
+    again = await engagement(instance, *arguments)
+    assert json.loads(again.stdout)["already_there"] == 440
+    assert len(await timeline(instance, room)) == len(events)
+
+    stamps = await engagement(instance, "verify", "stamps")
+    assert stamps.returncode == 0, stamps.stdout
+    projections = await engagement(instance, "verify", "timeline")
+    assert projections.returncode == 0, projections.stdout
+
+
+async def test_a_crowd_sees_everything_it_says_once(
+    instance: Instance, tmp_path: Path, room: str
+) -> None:
+    file = tmp_path / "recording.jsonl"
+    write_recording(file, 200)
+    done = await engagement(
+        instance, "crowd", "--from", str(file), "--room", room, "--speed", "20", "--viewers", "3",
+        "--duplicates", "0.2", "--reorder-ms", "100", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcome = json.loads(done.stdout)
+    assert (outcome["missing"], outcome["twice"], outcome["unrecovered"]) == (0, 0, 0)
+    assert outcome["outcomes"]["accepted"] == 220
+    assert outcome["outcomes"]["duplicate"] == outcome["sent"] - 220 > 0
+
+
+async def test_importing_into_a_live_room_is_refused(
+    instance: Instance, tmp_path: Path, room: str
+) -> None:
+    file = tmp_path / "recording.jsonl"
+    write_recording(file, 20)
+    crowd = ("crowd", "--from", str(file), "--room", room, "--speed", "50", "--viewers", "0")
+    assert (await engagement(instance, *crowd)).returncode == 0
+    done = await engagement(instance, "import", str(file), "--room", room, "--format", "generic")
+    assert done.returncode == 1
+    assert "room_is_live" in done.stderr
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the recorded rooms are not beside this checkout")
+@pytest.mark.parametrize(
+    ("name", "format_name", "events", "merged"),
+    [
+        ("youtube-premiere", "youtube", 7363, 0),
+        ("youtube-messages", "youtube", 734, 15),
+        ("youtube-superchats", "youtube", 56, 52),
+        ("tiktok-frames", "tiktok", 284, 0),
+    ],
+)
+async def test_real_recorded_rooms_are_imported_whole(
+    instance: Instance, room: str, name: str, format_name: str, events: int, merged: int
+) -> None:
+    done = await engagement(
+        instance, "import", str(REAL / f"{name}.jsonl"), "--room", room, "--format", format_name,
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (sum(report["events"].values()), report["merged"]) == (events, merged)
+    if name == "youtube-premiere":
+        assert report["clock"]["residual_ms"]["max"] < 1
+    compared = await engagement(instance, "replay", room, "--compare")
+    assert compared.returncode == 0, compared.stdout
