@@ -4,6 +4,7 @@
 # make bench   latency, throughput and fan-out as ratios
 # make faults  200,000 requests while everything is being killed, and a checker
 
+SHELL  := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -48,11 +49,11 @@ $(BIN)/pip:
 $(VENV)/.installed: $(BIN)/pip pyproject.toml constraints.txt hatch_build.py $(WEB)
 	@echo "installing (the first time this fetches about 150 MB)"
 	@$(PIP) install --quiet --upgrade 'pip>=25.1'
-	@$(PIP) install -c constraints.txt -e .
+	@set -o pipefail; $(PIP) install -c constraints.txt -e . | sed '/^Requirement already/d'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	@$(PIP) install -c constraints.txt --group dev
+	@set -o pipefail; $(PIP) install -c constraints.txt --group dev | sed '/^Requirement already/d'
 	@touch $@
 
 clean:
