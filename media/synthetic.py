@@ -42,12 +42,32 @@ from media.virtual_publisher import PublisherTraits, StallKind, VirtualPublisher
 TICK_MS: Final = limits.CLOCK_CHECK_SLACK_MS
 IDLE_MS: Final = 50.0
 """A command may make something due earlier than the task has planned for."""
+SKEW_TRIES: Final = 5
+SKEW_ERR_MS: Final = 0.1
 VIEWERS_MAX: Final = 100_000
 
 
 def monotonic_ms() -> float:
     """A clock that nobody sets: what publishers run on."""
     return time.monotonic_ns() / 1e6
+
+
+def clock_skew_ms(now_ms: Callable[[], float], server_ms: Callable[[], float]) -> float:
+    """The server's wall clock less the monotonic one.
+
+    A busy machine may take the processor away between the two readings, which would move every
+    frame: the tightest of a few readings counts.
+    """
+    best_ms, skew_ms = float("inf"), 0.0
+    for _ in range(SKEW_TRIES):
+        before_ms = now_ms()
+        wall = server_ms()
+        took_ms = now_ms() - before_ms
+        if took_ms < best_ms:
+            best_ms, skew_ms = took_ms, wall - before_ms
+        if took_ms <= SKEW_ERR_MS:
+            break
+    return skew_ms
 
 
 class _Stream:
@@ -94,6 +114,8 @@ class SyntheticEngine:
         self._due: list[tuple[float, int, _Stream]] = []
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
+        self._skew_ms = clock_skew_ms(now_ms, server_ms)
+        """Read once per round of work, for all rooms: a wall clock is rarely set."""
         self._task: asyncio.Task[None] | None = None
 
     # --- the port -------------------------------------------------------------------------------
@@ -231,14 +253,19 @@ class SyntheticEngine:
         stream = self._stream(room)
         if stream.publisher is None:
             raise ConflictError(f"the host of {room} has left", code="not_publishing")
-        self._advance(room, stream, self._now_ms())
+        self._advance(room, stream, self._read_clocks())
         return stream, stream.publisher
+
+    def _read_clocks(self) -> float:
+        """The instant that a round of work is about, and what the wall clock says of it."""
+        self._skew_ms = clock_skew_ms(self._now_ms, self._server_ms)
+        return self._now_ms()
 
     def _new_session(self, what: str) -> SessionId:
         return SessionId(f"synthetic-{what}-{self._random.getrandbits(64):016x}")
 
     def _begin(self, room: str, stream: _Stream, traits: PublisherTraits) -> None:
-        now_ms = self._now_ms()
+        now_ms = self._read_clocks()
         stream.session = self._new_session("host")
         stream.publisher = VirtualPublisher(traits, now_ms, self._random)
         self._feed.publish(StreamStarted(room, stream.session, "synthetic"))
@@ -246,10 +273,11 @@ class SyntheticEngine:
         self._plan(stream)
 
     def _leave(self, room: str, stream: _Stream, reason: Reason) -> None:
-        self._advance(room, stream, self._now_ms())
+        now_ms = self._read_clocks()
+        self._advance(room, stream, now_ms)
         stream.publisher = None
         stream.due_ms = float("inf")
-        self._announce(room, stream.estimator.end(self._server_ms(), reason))
+        self._announce(room, stream.estimator.end(now_ms + self._skew_ms, reason))
         self._feed.publish(StreamEnded(room, stream.session, reason))
 
     def _advance(self, room: str, stream: _Stream, now_ms: float) -> None:
@@ -259,7 +287,7 @@ class SyntheticEngine:
             return
         if now_ms - host.next_arrival_ms > limits.CLOCK_GAP_MS:
             host.skip_to(now_ms)  # The machine slept; nobody ingested anything.
-        skew_ms = self._server_ms() - now_ms
+        skew_ms = self._skew_ms
         while host.next_arrival_ms <= now_ms:
             events = estimator.frame(host.pop(skew_ms))
             if events:
@@ -280,14 +308,14 @@ class SyntheticEngine:
         due_ms = host.next_arrival_ms
         deadline_ms = stream.estimator.deadline_ms
         if deadline_ms is not None:
-            due_ms = min(due_ms, deadline_ms - (self._server_ms() - self._now_ms()))
+            due_ms = min(due_ms, deadline_ms - self._skew_ms)
         stream.due_ms = due_ms
         heapq.heappush(self._due, (due_ms, next(self._numbers), stream))
         self._wake.set()
 
     async def _run(self) -> None:
         while True:
-            now_ms = self._now_ms()
+            now_ms = self._read_clocks()
             while self._due and self._due[0][0] <= now_ms:
                 due_ms, _, stream = heapq.heappop(self._due)
                 if due_ms == stream.due_ms:  # Otherwise it was planned anew.
