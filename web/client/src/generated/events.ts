@@ -65,6 +65,11 @@ export interface RequestRefused {
   session: string;
 }
 
+/** A request that found everything as it wanted it: an open room opened again (activity). It is recorded so that a repeat after a crash is known to be one, when things have changed. */
+export interface RequestUnchanged {
+  request_type: string;
+}
+
 /** The live session ended; everyone has left. */
 export interface RoomClosed {
   session: string;
@@ -158,6 +163,7 @@ export interface EventData {
   "like.tapped": LikeTapped;
   "likes.counted": LikesCounted;
   "request.refused": RequestRefused;
+  "request.unchanged": RequestUnchanged;
   "room.closed": RoomClosed;
   "room.opened": RoomOpened;
   "viewer.banned": ViewerBanned;
