@@ -56,26 +56,22 @@ const FRAME_MS = 1000 / 30;
 const VSYNC_MS = 17;
 /** Of every frame so much time is left for events: where drawing is slow, fewer frames are drawn. */
 const REST_FACTOR = 3;
-const FRAME_MS_MAX = 250;
+const PAUSE_MS_MAX = 250;
 
 /**
  * Call `draw` before frames, 30 a second where the machine can, with the time of the clock that
  * playheads use. The picture gives way to events: releases must not wait for paint.
  */
 export function everyFrame(now: () => number, draw: (nowMs: number) => void): void {
-  let nextMs = 0;
   const frame = () => {
-    const nowMs = now();
-    if (nowMs < nextMs) {
-      requestAnimationFrame(frame);
-      return;
-    }
-    draw(nowMs);
+    const startMs = now();
+    draw(startMs);
     // What a frame costs shows in when the next may begin: most of it is paint, not script.
     requestAnimationFrame(() => {
-      const costMs = Math.max(0, now() - nowMs - VSYNC_MS);
-      nextMs = nowMs + Math.min(Math.max(FRAME_MS - 2, costMs * REST_FACTOR), FRAME_MS_MAX);
-      frame();
+      const costMs = Math.max(0, now() - startMs - VSYNC_MS);
+      const pauseMs = Math.min(Math.max(FRAME_MS - VSYNC_MS, costMs * REST_FACTOR), PAUSE_MS_MAX);
+      // Asleep by a timer: a frame that was asked for costs, even if it draws nothing.
+      setTimeout(() => requestAnimationFrame(frame), pauseMs - 4);
     });
   };
   requestAnimationFrame(frame);
