@@ -1,11 +1,13 @@
-"""`engagement verify stamps`: every stamp again, from the topics alone.
+"""`engagement verify stamps`: every stamp again, from the topics alone (ADR 0005).
 
 Epoch and media time follow from the fact's `time` and the anchor that it names, read from the
 clock topic. The uncertainty also holds the lag of the gateway that accepted the request, which is
-in its envelope: it is derived again as long as the envelope is kept.
+in its envelope: it is derived again as long as the envelope is kept. Without a media clock the
+stamp is wall time since the room opened, which the room topic tells.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,9 +16,17 @@ from msgspec import Struct
 from rich.console import Console
 
 from engagement.commands.progress import counted
-from engagement.domain.events import CLOCK_TOPIC, ROOM_TOPIC, RawFact, unix_us
-from engagement.domain.media_time import WALL_EPOCH, Anchor, Stamp, stamp
-from engagement.log.codec import PoisonError, decode_envelope, decode_raw
+from engagement.domain.clock_events import anchor_of
+from engagement.domain.events import (
+    ACTIVITY_TOPIC,
+    CLOCK_TOPIC,
+    ROOM_TOPIC,
+    ClockAnchored,
+    RawFact,
+    unix_us,
+)
+from engagement.domain.media_time import WALL_EPOCH, Anchor, stamp, wall_stamp
+from engagement.log.codec import PoisonError, decode_data, decode_envelope, decode_raw
 from engagement.log.topics import REQUESTS_TOPIC
 from engagement.settings import Settings
 
@@ -24,6 +34,7 @@ from engagement.settings import Settings
 class WrongStamp(Struct, frozen=True):
     """The first fact whose stamp does not follow from the topics."""
 
+    topic: str
     partition: int
     offset: int
     fact: str
@@ -52,7 +63,7 @@ def verify_stamps(settings: Settings) -> int:
     if verdict.wrong is not None:
         wrong = verdict.wrong
         console.print(
-            f"[red]different[/]: {ROOM_TOPIC}, partition {wrong.partition}, offset "
+            f"[red]different[/]: {wrong.topic}, partition {wrong.partition}, offset "
             f"{wrong.offset}, fact {wrong.fact}: {wrong.what}"
         )
         return 1
@@ -64,88 +75,124 @@ def verify_stamps(settings: Settings) -> int:
     return 0
 
 
+class Evidence(Struct):
+    """What the stamps of one partition are derived from."""
+
+    anchors: dict[str, Anchor]
+    lags_of_request: dict[tuple[str, str], set[tuple[int, str | None, float]]]
+    """(accepted µs, anchor, lag) of every envelope a request was in, by (room, request)."""
+    lags_at: dict[tuple[str, int, str], set[float]]
+    """The same by (room, accepted µs, anchor): facts that no request caused carry the time and
+    the stamp of one that a request did."""
+    openings_us: dict[str, set[int]]
+    """When each room opened, again and again."""
+
+
 async def derive_stamps(settings: Settings, tell: Any = lambda *_: None) -> Verdict:
-    """Derive the stamp of every fact of the room topic, partition by partition."""
+    """Derive the stamp of every fact of both fact topics, partition by partition."""
     verdict = Verdict()
+    bootstrap = settings.bootstrap_servers
     for number in range(settings.partitions):
-        anchors = {
-            anchor.id: anchor async for anchor in _anchors(settings.bootstrap_servers, number)
-        }
-        lags = await _lags(settings.bootstrap_servers, number)
-        async for record in _records(settings.bootstrap_servers, ROOM_TOPIC, number):
-            try:
-                fact = decode_raw(record.value)
-                wrong = _check(fact, anchors, lags, verdict)
-            except (PoisonError, ValueError):
-                continue
-            if wrong:
-                verdict.wrong = WrongStamp(number, record.offset, fact.id, wrong)
-                return verdict
+        evidence = await _gather(bootstrap, number)
+        for topic in (ROOM_TOPIC, ACTIVITY_TOPIC):
+            async for record in _records(bootstrap, topic, number):
+                try:
+                    fact = decode_raw(record.value)
+                    what = check_stamp(fact, evidence, verdict)
+                except (PoisonError, ValueError):
+                    continue  # Not ours: whoever reads it has put it into the dead letters.
+                if what:
+                    verdict.wrong = WrongStamp(topic, number, record.offset, fact.id, what)
+                    return verdict
         tell(number + 1, settings.partitions)
     return verdict
 
 
-def _check(
-    fact: RawFact,
-    anchors: dict[str, Anchor],
-    lags: dict[tuple[str, str], float],
-    verdict: Verdict,
-) -> str:
-    """What is wrong with a stamp, or nothing."""
-    if fact.mediaepoch == WALL_EPOCH or fact.mediaanchor is None:
+def check_stamp(fact: RawFact, evidence: Evidence, verdict: Verdict) -> str:
+    """What is wrong with a stamp, or nothing; counts it. ValueError when `time` is none."""
+    at_us = unix_us(fact.time)
+    if fact.mediaanchor is None:
         verdict.without_clock += 1
-        return ""
-    anchor = anchors.get(fact.mediaanchor)
+        return _check_wall_time(fact, at_us, evidence.openings_us.get(fact.roomid, set()))
+    anchor = evidence.anchors.get(fact.mediaanchor)
     if anchor is None:
         verdict.anchor_gone += 1
         return ""
-    lag_ms = lags.get((fact.roomid, fact.causationid))
-    derived = stamp(anchor, lag_ms or 0.0, unix_us(fact.time))
-    stated = Stamp(fact.mediaepoch, fact.mediapts, fact.mediaerr, fact.mediaanchor)
-    if (derived.epoch, derived.pts_ms) != (stated.epoch, stated.pts_ms):
-        return f"is {stated.epoch}/{stated.pts_ms}, should be {derived.epoch}/{derived.pts_ms}"
+    derived = stamp(anchor, 0.0, at_us)
+    if (derived.epoch, derived.pts_ms) != (fact.mediaepoch, fact.mediapts):
+        return (
+            f"is {fact.mediaepoch}/{fact.mediapts} ms, "
+            f"should be {derived.epoch}/{derived.pts_ms} ms"
+        )
     verdict.stamped += 1
-    if lag_ms is not None:
-        if derived.err_ms != stated.err_ms:
-            return f"uncertainty is {stated.err_ms} ms, should be {derived.err_ms} ms"
-        verdict.with_uncertainty += 1
+    lags_ms = _lags_of(fact, at_us, evidence)
+    if lags_ms is None:
+        return ""
+    uncertainties = sorted({stamp(anchor, lag_ms, at_us).err_ms or 0.0 for lag_ms in lags_ms})
+    if fact.mediaerr not in uncertainties:
+        return f"uncertainty is {fact.mediaerr} ms, should be one of {uncertainties} ms"
+    verdict.with_uncertainty += 1
     return ""
 
 
-async def _anchors(bootstrap: str, partition: int) -> AsyncIterator[Anchor]:
-    async for record in _records(bootstrap, CLOCK_TOPIC, partition):
-        try:
-            fact = decode_raw(record.value)
-            data = fact.decode()
-        except (PoisonError, KeyError, ValueError):
-            continue
-        yield Anchor(
-            id=fact.id,
-            epoch=data.epoch,
-            rate=data.rate,
-            rtp=data.rtp,
-            pts_ms=data.pts_ms,
-            wall_ms=data.wall_ms,
-            offset_ms=data.offset_ms,
-            err_ms=data.err_ms,
-            at_us=data.at_us,
-        )
+def _check_wall_time(fact: RawFact, at_us: int, openings_us: set[int]) -> str:
+    if fact.mediaepoch != WALL_EPOCH or fact.mediaerr is not None:
+        return f"epoch {fact.mediaepoch} ± {fact.mediaerr} ms without an anchor"
+    # A room that has not opened yet, or opens with this, counts from the fact itself.
+    possible = {wall_stamp(opened_us, at_us).pts_ms for opened_us in (*openings_us, at_us)}
+    if fact.mediapts in possible:
+        return ""
+    return f"is {fact.mediapts} ms of wall time, should be one of {sorted(possible)} ms"
 
 
-async def _lags(bootstrap: str, partition: int) -> dict[tuple[str, str], float]:
-    """Lag by (room, request), as the envelopes that are still kept state it."""
-    lags: dict[tuple[str, str], float] = {}
+def _lags_of(fact: RawFact, at_us: int, evidence: Evidence) -> set[float] | None:
+    """The lags that the fact may have been stamped with; None when no envelope is left."""
+    if not fact.causationid:
+        return evidence.lags_at.get((fact.roomid, at_us, fact.mediaanchor or ""))
+    told = evidence.lags_of_request.get((fact.roomid, fact.causationid))
+    if told is None:
+        return None
+    return {lag_ms for when, anchor, lag_ms in told if (when, anchor) == (at_us, fact.mediaanchor)}
+
+
+async def _gather(bootstrap: str, partition: int) -> Evidence:
+    anchors = {anchor.id: anchor async for anchor in _anchors(bootstrap, partition)}
+    evidence = Evidence(anchors, defaultdict(set), defaultdict(set), defaultdict(set))
     async for record in _records(bootstrap, REQUESTS_TOPIC, partition):
         try:
             envelope, _ = decode_envelope(record.value)
         except PoisonError:
             continue
         for asked in envelope.requests:
+            entry = None
             if isinstance(asked.anchor, int) and 0 <= asked.anchor < len(envelope.clock):
-                # The first one counts: later ones are repeats, which make no fact.
-                key = (asked.room, asked.request.id)
-                lags.setdefault(key, envelope.clock[asked.anchor].lag_ms)
-    return lags
+                entry = envelope.clock[asked.anchor]
+            key = (asked.room, asked.request.id)
+            if entry is None:
+                evidence.lags_of_request[key].add((asked.at_us, None, 0.0))
+                continue
+            told = (asked.at_us, entry.anchor.id, entry.lag_ms)
+            evidence.lags_of_request[key].add(told)
+            evidence.lags_at[asked.room, asked.at_us, entry.anchor.id].add(entry.lag_ms)
+    async for record in _records(bootstrap, ROOM_TOPIC, partition):
+        try:
+            fact = decode_raw(record.value)
+            if fact.type == "room.opened":
+                evidence.openings_us[fact.roomid].add(unix_us(fact.time))
+        except (PoisonError, ValueError):
+            continue
+    return evidence
+
+
+async def _anchors(bootstrap: str, partition: int) -> AsyncIterator[Anchor]:
+    async for record in _records(bootstrap, CLOCK_TOPIC, partition):
+        try:
+            raw = decode_raw(record.value)
+            data = decode_data(raw)
+        except PoisonError:
+            continue
+        if isinstance(data, ClockAnchored):
+            yield anchor_of(raw.id, raw.type, data)
 
 
 async def _records(bootstrap: str, topic: str, partition: int) -> AsyncIterator[Any]:

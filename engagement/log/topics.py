@@ -23,7 +23,8 @@ class Topic:
     """What the record key names."""
     holds: str
     retention_ms: int
-    """-1 keeps for ever."""
+    """-1 keeps for ever. A compacted topic keeps all records this long, and the newest of each key
+    for ever: an epoch's number must not come again because its room slept for a month."""
     compacted: bool = False
     co_partitioned: bool = True
     """Has as many partitions as the requests topic, and rooms fall into the same ones."""
@@ -32,7 +33,8 @@ class Topic:
         """Broker-side topic configuration."""
         config = {"retention.ms": str(self.retention_ms), "max.message.bytes": "1048588"}
         if self.compacted and self.retention_ms >= 0:
-            config["cleanup.policy"] = "compact,delete"
+            config["cleanup.policy"] = "compact"
+            config["retention.ms"] = "-1"
             config["min.compaction.lag.ms"] = str(self.retention_ms)
         elif self.compacted:
             config["cleanup.policy"] = "compact"
