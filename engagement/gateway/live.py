@@ -7,7 +7,7 @@ of handshakes is what there is to survive. Origin and admission come before any 
 import asyncio
 import random
 import time
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 import structlog
@@ -26,9 +26,10 @@ from engagement.gateway import metrics
 from engagement.gateway.auth import Authenticator, Principal
 from engagement.gateway.clock_follower import ClockFollower
 from engagement.gateway.cursors import cursor, offset_of
-from engagement.gateway.frames import Event, events_frame, json_frame
+from engagement.gateway.frames import Event, events_frame
 from engagement.gateway.hub import Channel, Hub
 from engagement.gateway.intake import Intake, Submission, partition_of_room
+from engagement.gateway.live_socket import GoneError, LiveSocket
 from engagement.gateway.origin import Origins
 from engagement.gateway.presence import Attendance, Presence
 from engagement.gateway.problems import send_problem_to_handshake
@@ -53,78 +54,6 @@ log = structlog.get_logger()
 
 SUBPROTOCOL: Final = "engagement.v1"
 TOKEN_SUBPROTOCOL: Final = "bearer."  # noqa: S105 - a prefix, not a secret
-
-
-class GoneError(Exception):
-    """The socket has been closed, by either side."""
-
-
-class LiveSocket:
-    """One viewer's socket: what the hub writes to, and what it is closed by."""
-
-    __slots__ = (
-        "address", "attendance", "channel", "expiry", "principal", "protocol", "session",
-        "skipped", "slow",
-    )  # fmt: skip
-
-    def __init__(self, protocol: LiveProtocol, session: Session, address: str) -> None:
-        self.protocol = protocol
-        self.session = session
-        self.address = address
-        self.principal: Principal | None = None
-        self.channel: Channel | None = None
-        self.attendance: Attendance | None = None
-        self.expiry: asyncio.TimerHandle | None = None
-        self.slow = False
-        self.skipped: dict[str, int] = {}
-
-    def write(self, frame: bytes) -> None:
-        """Hand over a frame of any kind."""
-        self.protocol.write(frame)
-
-    def buffered_bytes(self) -> int:
-        """What waits in user space."""
-        return self.protocol.buffered_bytes()
-
-    def tell(self, message: dict[str, Any]) -> None:
-        """Send a message of this socket alone; a peer that asks but never reads is closed."""
-        if self.buffered_bytes() > limits.SOCKET_BUFFER_BYTES_MAX:
-            self.close_slow()
-        else:
-            self.write(json_frame(message))
-
-    def close_slow(self) -> None:
-        """Close as a slow consumer: it may resume where it is."""
-        self.close("slow_consumer")
-
-    def close(self, reason: str) -> None:
-        """Close with the code of this reason."""
-        if self.protocol.close_sent or self.protocol.disconnected:
-            return
-        code = CLOSE_CODES[reason]
-        metrics.CLOSES.labels(str(code)).inc()
-        self.session.state = "closed"
-        self.protocol.close_with(code, reason)
-
-    def expire_with(self, principal: Principal) -> None:
-        """Close when this principal's token ends, not when an earlier one does."""
-        if self.expiry is not None:
-            self.expiry.cancel()
-            self.expiry = None
-        if principal.expires_s is not None:
-            left_s = min(max(0.0, principal.expires_s - time.time()), limits.SOCKET_LIFE_S_MAX)
-            loop = asyncio.get_running_loop()
-            self.expiry = loop.call_later(left_s, self.close, "token_expired")
-
-    async def drained(self) -> None:
-        """Wait until the peer has taken most of what was written. Raises GoneError when it does
-        not, or has gone."""
-        try:
-            await asyncio.wait_for(self.protocol.writable.wait(), limits.RESUME_STALL_S)
-        except TimeoutError:
-            self.close_slow()
-        if self.protocol.close_sent or self.protocol.disconnected:
-            raise GoneError
 
 
 class Live:

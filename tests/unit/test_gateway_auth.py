@@ -208,6 +208,15 @@ async def test_a_bad_token_names_nobody(token: str) -> None:
         assert len(token) < 20 or token not in refused.value.detail
 
 
+async def test_a_symmetric_key_in_a_public_set_verifies_nothing() -> None:
+    # The value of the key "oct" above: whoever can read the set knows it.
+    shared = base64.urlsafe_b64decode("c2VjcmV0LXNlY3JldC1zZWNyZXQtMzI=")
+    header = {"alg": "HS256", "kid": "oct"}
+    forged = by_hand(header, claims(), lambda data: hmac.digest(shared, data, hashlib.sha256))
+    with pytest.raises(UnauthorizedError):
+        await authenticator(Issuer(), jwt_secret="").by_token(forged)
+
+
 async def test_a_verified_token_is_remembered_but_not_beyond_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

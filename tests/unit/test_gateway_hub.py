@@ -200,6 +200,16 @@ def test_no_cursor_passes_an_event_that_a_slow_viewer_was_not_told_of(
     assert slow.skipped == {"likes.counted": 1}
 
 
+def test_what_was_sent_is_not_counted_as_skipped(hub: Hub, channel: Channel) -> None:
+    slow = watching(hub, channel, slow=True)
+    for offset, kind in enumerate(["viewer.muted", "comment.posted", "viewer.banned"]):
+        hub.publish(channel, event(offset, kind))
+    hub.read_up_to(0, 3)
+    assert slow.frames[0] == {"t": "skipped", "counts": {"comment.posted": 1}, "cursor": "0-0"}
+    assert slow.event_ids == ["fact-0", "fact-2"]
+    assert slow.skipped == {}
+
+
 def test_a_viewer_whose_buffer_is_full_is_closed(hub: Hub, channel: Channel) -> None:
     slow = watching(hub, channel, slow=True)
     slow.buffered = limits.SOCKET_BUFFER_BYTES_MAX + 1

@@ -323,7 +323,7 @@ async def test_nothing_is_taken_while_the_log_is_behind(desk: Desk) -> None:
         ("muted", 403),
         ("banned", 403),
         ("room_closed", 409),
-        ("not_yet_available", 501),
+        ("not_yet_available", 409),
         ("rate_limited", 429),
     ],
 )
