@@ -8,7 +8,7 @@
     ├── ConflictError        409   the thing is in another state
     ├── TooLargeError        413   body, frame or batch beyond its bound
     ├── IdReusedError        422   same id, other body
-    ├── NotYetAvailableError        501   a request type that a later version decides
+    ├── NotYetAvailableError        409   a request type that a later version decides
     ├── RateLimitedError        429   a token bucket is empty; says when to come back
     └── UnavailableError        503   the log or the database does not answer; says when to retry
 
@@ -126,7 +126,7 @@ class RateLimitedError(EngagementError):
 class NotYetAvailableError(EngagementError):
     """A part of the contract that this version does not decide yet."""
 
-    status = 501
+    status = 409
     code = "not_yet_available"
     title = "Not yet available"
 

@@ -1,5 +1,6 @@
 """What OpenAPI says of the routes. Schemas of bodies come from the structs that decode them."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -70,13 +71,12 @@ _MEANINGS: Final = {
     403: "Not allowed",
     404: "No such room",
     408: "The body did not come in time",
-    409: "The room is in another state",
+    409: "The room is in another state, or only a later version decides this",
     413: "Beyond a bound of size",
     415: "Compressed, or not JSON",
     422: "A parameter is out of bounds, or the id was used for another request",
     426: "This is a WebSocket",
     429: "Too many requests",
-    501: "A later version decides this",
     503: "The log or the database does not answer, or the gateway is starting",
 }
 
@@ -121,7 +121,7 @@ GET_ROOM: Final = _route({200: _answer("The room now", SCHEMAS["room"]), **_prob
 POST_EVENTS: Final = _route(
     {
         202: _answer("What became of each request, in order", SCHEMAS["results"]),
-        **_problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 501, 503),
+        **_problems(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
     },
     status_code=202,
     tags=["events"],
@@ -162,7 +162,20 @@ LIVE: Final = _route(
     operation_id="live",
 )
 LIST_GIFTS: Final = _route({200: _answer("The catalogue", _PAGE)})
-LATER: Final = _route(_problems(501), status_code=501)
+LATER: Final = _route(_problems(409), status_code=409)
+
+
+def _declare_path_parameters(paths: dict[str, Any]) -> None:
+    """Routes whose handlers read no path parameter still have one in their path."""
+    for path, operations in paths.items():
+        for operation in operations.values():
+            declared = operation.setdefault("parameters", [])
+            known = {parameter["name"] for parameter in declared}
+            declared += [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in re.findall(r"{(\w+)}", path)
+                if name not in known
+            ]
 
 
 def install(app: FastAPI) -> None:
@@ -173,6 +186,7 @@ def install(app: FastAPI) -> None:
             schema = get_openapi(
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes
             )
+            _declare_path_parameters(schema["paths"])
             components = schema.setdefault("components", {})
             components.setdefault("schemas", {}).update(COMPONENTS)
             components["securitySchemes"] = {

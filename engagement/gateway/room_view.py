@@ -54,7 +54,7 @@ def room_view(state: RoomState, clock: RoomClock | None, cursor: str) -> RoomVie
         online=state.online,
         likes=state.likes_counted,
         battle=None,
-        media=media_now(clock),
+        media=None if state.status == "closed" else media_now(clock),
         cursor=cursor,
     )
 

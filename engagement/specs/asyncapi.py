@@ -11,8 +11,8 @@ import msgspec
 from engagement import __version__
 from engagement.domain import events
 from engagement.domain.events import DATA_OF_TYPE, SCHEMA_OF_TYPE, TOPIC_OF_TYPE
-from engagement.gateway import frames
 from engagement.log.topics import TOPICS, Topic
+from engagement.specs import frames
 
 _REF = "#/components/schemas/{name}"
 
@@ -167,7 +167,21 @@ def _schemas() -> dict[str, Any]:
         *frames.ClientFrame.__args__,
     ]
     _, components = msgspec.json.schema_components(structs, ref_template=_REF)
-    return dict(sorted(components.items()))
+    return {name: _asyncapi_dialect(schema) for name, schema in sorted(components.items())}
+
+
+def _asyncapi_dialect(schema: Any) -> Any:
+    """OpenAPI's `discriminator` is an object; AsyncAPI's is the name of the property."""
+    if isinstance(schema, dict):
+        return {
+            key: value["propertyName"]
+            if key == "discriminator" and isinstance(value, dict)
+            else _asyncapi_dialect(value)
+            for key, value in schema.items()
+        }
+    if isinstance(schema, list):
+        return [_asyncapi_dialect(item) for item in schema]
+    return schema
 
 
 def _first_line(struct: type[msgspec.Struct]) -> str:

@@ -173,7 +173,7 @@ async def test_a_single_bad_request_is_a_problem(gateway: GatewayProcess, room: 
     is_problem(await gateway.post(room, request("viewer.ban", {"target": "x"})), 403, "forbidden")
     is_problem(await gateway.post(room, request("comment.sing")), 400, "unknown_type")
     gift = request("gift.send", {"gift": "rose"})
-    is_problem(await gateway.post(room, gift), 501, "not_yet_available")
+    is_problem(await gateway.post(room, gift), 409, "not_yet_available")
     is_problem(await gateway.post("no-such-room", sent), 404, "room_not_found")
 
 
@@ -294,11 +294,11 @@ async def test_who_asks_too_often_is_told_when_to_come_back(
         ("GET", "/v1/rooms/{room}/replay?speed=nan", 422),
         ("GET", "/v1/rooms/{room}/replay?speed=inf", 422),
         ("GET", "/v1/rooms/{room}/replay?speed=101", 422),
-        ("PUT", "/v1/battles/b", 501),
-        ("GET", "/v1/battles/b", 501),
-        ("POST", "/v1/battles/b/accept", 501),
-        ("POST", "/v1/accounts/ana/deposits", 501),
-        ("GET", "/v1/accounts/ana", 501),
+        ("PUT", "/v1/battles/b", 409),
+        ("GET", "/v1/battles/b", 409),
+        ("POST", "/v1/battles/b/accept", 409),
+        ("POST", "/v1/accounts/ana/deposits", 409),
+        ("GET", "/v1/accounts/ana", 409),
     ],
 )
 async def test_every_error_is_a_problem(
