@@ -341,6 +341,16 @@ describe("releasing", () => {
     );
   });
 
+  test("does not report what was on air before it came", async () => {
+    const world = new World();
+    await live(world, { reportRate: 1, playhead: (room) => new SyntheticPlayhead(room, 0) });
+    const time = new Date(world.nowMs - 60_000).toISOString();
+    const events = [comment("old", { time, mediaepoch: 1, mediapts: -60_000 })];
+    world.socket.tell({ t: "events", cursor: "0-1", events });
+    await world.pass(50);
+    assert.deepEqual(world.socket.frames("send"), []);
+  });
+
   test("a listener that throws does not stop the others", async () => {
     const world = new World();
     const { room } = await live(world);
