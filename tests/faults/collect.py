@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import itertools
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-PAGE_ITEMS = 500
+PAGES_OF_ITEMS = (25, 100, 500)
+"""Rooms are read in pages of these sizes, in turn: small runs see seams between pages, too."""
 TOPICS = {
     "room": "live.room.v1",
     "activity": "live.activity.v1",
@@ -94,8 +96,9 @@ async def dump_http(address: str, rooms: list[str], directory: Path) -> None:
     ) as session:
         for name, cursor in (("timeline", "after"), ("comments", "before")):
             with (directory / f"{name}.jsonl").open("wb") as file:
-                for room in rooms:
-                    async for items in _pages(session, f"/v1/rooms/{room}/{name}", cursor):
+                for room, size in zip(rooms, itertools.cycle(PAGES_OF_ITEMS), strict=False):
+                    path = f"/v1/rooms/{room}/{name}"
+                    async for items in _pages(session, path, cursor, size):
                         file.write(b'{"room":%b,"items":%b}\n' % (_ENCODE(room), items))
         with (directory / "rooms.jsonl").open("wb") as file:
             for room in rooms:
@@ -112,8 +115,8 @@ class _Page(msgspec.Struct):
 _PAGE = msgspec.json.Decoder(_Page)
 
 
-async def _pages(session: aiohttp.ClientSession, path: str, cursor: str) -> Any:
-    query: dict[str, str] = {"limit": str(PAGE_ITEMS)}
+async def _pages(session: aiohttp.ClientSession, path: str, cursor: str, size: int) -> Any:
+    query: dict[str, str] = {"limit": str(size)}
     while True:
         async with session.get(f"{path}?{urllib.parse.urlencode(query)}") as answer:
             body = await answer.read()
