@@ -54,7 +54,7 @@ def show(console: Console, report: Report) -> None:
             figure.what,
             f"{_mark(figure.met)}{figure.value:,.{_digits(figure.value)}f} {figure.unit}[/]",
             _target(figure),
-            "" if not figure.reference else f"{figure.value / figure.reference:.2f}x",
+            _ratio(figure),
             _reference(figure),
         )
     console.print(table)
@@ -75,6 +75,46 @@ def save(report: Report, *, quick: bool) -> Path:
     }
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     return path
+
+
+def in_words(reports: list[Report]) -> str:
+    """All reports as Markdown."""
+    machine = facts_of_the_machine()
+    lines = [
+        "# Benchmarks",
+        "",
+        f"Made by `make bench` (commit `{commit()}`) on {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}. Broker, "
+        "database, all processes, load and viewers share this machine: trust the ratios.",
+    ]
+    for report in reports:
+        lines += [
+            "",
+            f"## {report.title}",
+            "",
+            "| figure | value | target | met | ratio | reference |",
+            "|---|---|---|---|---|---|",
+            *(_row(figure) for figure in report.figures),
+            "",
+            *(f"- {note}" for note in report.notes),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _row(figure: Figure) -> str:
+    cells = (
+        figure.what,
+        f"{figure.value:,.{_digits(figure.value)}f} {figure.unit}".strip(),
+        _target(figure),
+        {None: "", True: "yes", False: "**no**"}[figure.met],
+        _ratio(figure),
+        _reference(figure),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _ratio(figure: Figure) -> str:
+    return f"{figure.value / figure.reference:.2f}x" if figure.reference else ""
 
 
 def _mark(met: bool | None) -> str:

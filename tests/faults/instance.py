@@ -103,7 +103,8 @@ class Instance:
                         if answer.status == 200:
                             return
                 if self._process is not None and self._process.poll() is not None:
-                    raise RuntimeError(f"`engagement up` ended: see {self.log}")
+                    last_words = self.log.read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"`engagement up` ended: {last_words}")
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{address} is not ready after {timeout_s} s: {self.log}")
                 await asyncio.sleep(0.05)
