@@ -312,6 +312,9 @@ class Live:
     def _carry_out(self, socket: LiveSocket, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Reply):
+                if effect.message["t"] == "pong":
+                    # The session has no clock; half a round trip is what a client makes of this.
+                    effect.message["server_ms"] = time.time_ns() / 1e6
                 socket.tell(effect.message)
             elif isinstance(effect, Submit):
                 self._submit(socket, effect)

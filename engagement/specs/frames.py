@@ -103,10 +103,11 @@ class Error(_Frame, tag="error", frozen=True, kw_only=True):
 
 
 class Pong(_Frame, tag="pong", frozen=True, kw_only=True):
-    """The answer to a ping, with what it carried."""
+    """The answer to a ping, with what it carried and the server's time in Unix ms."""
 
     id: str | int | UnsetType = UNSET
     at_ms: float | UnsetType = UNSET
+    server_ms: float
 
 
 class Auth(_Frame, tag="auth", frozen=True, kw_only=True):
