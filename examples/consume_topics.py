@@ -1,0 +1,43 @@
+"""Analytics from the topic: who talks, room by room. Run: python examples/consume_topics.py
+
+Any Kafka client will do; a record is one CloudEvent in JSON, its key is the room.
+"""
+
+import asyncio
+import json
+import os
+from collections import Counter
+
+from aiokafka import AIOKafkaConsumer
+
+KAFKA = os.environ.get("ENGAGEMENT_KAFKA", "127.0.0.1:19092")
+
+
+async def consume() -> None:
+    consumer = AIOKafkaConsumer(
+        "live.room.v1", bootstrap_servers=KAFKA, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    types: Counter[str] = Counter()
+    talkers: Counter[tuple[str, str]] = Counter()
+    seen: set[str] = set()
+    try:
+        while batches := await consumer.getmany(timeout_ms=1500):
+            for records in batches.values():
+                for record in records:
+                    event = json.loads(record.value)
+                    if event["id"] in seen:  # written twice after a crash: same id, one event
+                        continue
+                    seen.add(event["id"])
+                    types[event["type"]] += 1
+                    if event["type"] == "comment.posted":
+                        talkers[event["roomid"], event["actorid"]] += 1
+    finally:
+        await consumer.stop()
+    for kind, count in types.most_common():
+        print(f"{count:8} {kind}")
+    for (room, actor), count in talkers.most_common(5):
+        print(f"{actor} said {count} things in {room}")
+
+
+asyncio.run(consume())
