@@ -12,11 +12,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 PARENT_VARIABLE: Final = "ENGAGEMENT_PARENT_PID"
+LOG_BYTES_MAX: Final = 20_000_000
+"""A log that is longer when its process starts is put aside as `<name>.1`, in place of an older."""
+ORPHAN_TIMEOUT_S: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -43,6 +47,9 @@ def spawn(
             before_exec()
         die_with_parent(death_signal)
 
+    with contextlib.suppress(OSError):
+        if log_file.stat().st_size > LOG_BYTES_MAX:
+            log_file.replace(log_file.with_name(f"{log_file.name}.1"))
     with log_file.open("ab") as out:
         return subprocess.Popen(  # noqa: S603 - our own argv; prctl must run in the child
             list(argv),
@@ -91,16 +98,51 @@ def command_of(pid: int) -> list[str]:
     return []
 
 
-def end_orphan(pid_file: Path, mark: str) -> None:
-    """Kill the process that a former run left, if its command line still holds `mark`."""
+def end_orphan(pid_file: Path, mark: str, end_signal: int = signal.SIGKILL) -> None:
+    """End the process that a former run left, if its command line still holds `mark`."""
     try:
         pid = int(pid_file.read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return
-    if any(mark in part for part in command_of(pid)):
+    if _is_marked(pid, mark):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        deadline = threading.Event()
-        while any(mark in part for part in command_of(pid)):
-            deadline.wait(0.02)
+            os.kill(pid, end_signal)
+        if not wait_until(lambda: not _is_marked(pid, mark), ORPHAN_TIMEOUT_S):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not _is_marked(pid, mark), ORPHAN_TIMEOUT_S)
     pid_file.unlink(missing_ok=True)
+
+
+def _is_marked(pid: int, mark: str) -> bool:
+    return any(mark in part for part in command_of(pid))
+
+
+def working_in(directory: Path) -> list[int]:
+    """Processes whose working directory this is, as far as we may see (none without /proc)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if entry.readlink() == directory:
+                found.append(int(entry.parent.name))
+    return found
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Whether `condition` became true in time. Blocks: not for an event loop that is busy."""
+    pause = threading.Event()
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        pause.wait(0.02)
+    return True
+
+
+def last_line(log_file: Path) -> str:
+    """The last line of a log, for a message about the process that wrote it."""
+    with contextlib.suppress(OSError), log_file.open("rb") as log:
+        log.seek(max(0, log_file.stat().st_size - 4096))
+        lines = log.read().decode(errors="replace").split("\n")
+        return next((line.strip()[-300:] for line in reversed(lines) if line.strip()), "")
+    return ""

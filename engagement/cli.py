@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from engagement.child_process import exit_with_parent
 from engagement.errors import EngagementError, UnavailableError
@@ -20,6 +21,7 @@ from engagement.settings import Settings, settings
 
 EXIT_FAILED = 1
 EXIT_NOT_RUNNING = 3
+EXIT_CONFIGURATION = 78
 
 app = typer.Typer(
     name="engagement",
@@ -42,6 +44,13 @@ def main() -> None:
     """Entry point; typed errors become one readable line and an exit code."""
     try:
         app()
+    except ValidationError as error:
+        if error.title != Settings.__name__:
+            raise
+        for problem in error.errors(include_url=False):
+            name = "ENGAGEMENT_" + "_".join(map(str, problem["loc"])).upper()
+            sys.stderr.write(f"bad_settings: {name}: {problem['msg']}\n")
+        sys.exit(EXIT_CONFIGURATION)
     except EngagementError as error:
         sys.stderr.write(f"{error.code}: {error.detail}\n")
         sys.exit(EXIT_NOT_RUNNING if isinstance(error, UnavailableError) else EXIT_FAILED)
@@ -53,12 +62,17 @@ def _child() -> Settings:
     return settings()
 
 
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show all that the processes log, not only warnings.")
+]
+
+
 @app.command()
-def demo() -> None:
+def demo(verbose: Verbose = False) -> None:
     """Everything embedded, one live room with a synthetic crowd, and its page."""
     from engagement.commands.up import demo as run
 
-    raise typer.Exit(run(settings()))
+    raise typer.Exit(run(settings(), verbose=verbose))
 
 
 @app.command()
@@ -66,11 +80,12 @@ def up(
     without: Annotated[
         list[str] | None, typer.Option(help="Leave out: gateway, worker, project or media.")
     ] = None,
+    verbose: Verbose = False,
 ) -> None:
     """All processes on this machine; engines too, where no setting points elsewhere."""
     from engagement.commands.up import up as run
 
-    raise typer.Exit(run(settings(), without=without or ()))
+    raise typer.Exit(run(settings(), without=without or (), verbose=verbose))
 
 
 @app.command()
@@ -103,6 +118,7 @@ def project() -> None:
 def media() -> None:
     """One media process: engines and their clock."""
     import uvloop
+
     from media.main import run
 
     uvloop.run(run(_child()))

@@ -9,14 +9,16 @@ from engagement.errors import ConflictError
 
 
 class DataDirectoryLock:
-    """An exclusive flock(2) on `<directory>/lock`; holds the owner's pid as text."""
+    """An exclusive flock(2) on `<directory>/<name>`, which holds the owner's pid as text."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "lock"
+    def __init__(self, directory: Path, name: str = "lock") -> None:
+        self._path = directory / name
         self._file: TextIOWrapper | None = None
 
     def acquire(self) -> None:
-        """Raises ConflictError when another live process holds it."""
+        """Take it, or keep it. Raises ConflictError when another live process holds it."""
+        if self._file is not None:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = self._path.open("a+")
         try:

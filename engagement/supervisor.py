@@ -11,33 +11,36 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from engagement import child_process
 from engagement.data_directory import DataDirectoryLock
 from engagement.database.embedded import EmbeddedPostgres, ensure_database
-from engagement.errors import UnavailableError
+from engagement.errors import ConflictError, UnavailableError
 from engagement.log import admin
 from engagement.log.embedded import EmbeddedKafka
+from engagement.log.kafka_jars import Tell, silent
+from engagement.ports import require_free
+from engagement.process_logs import LogFollower, readable
 from engagement.settings import Settings
+from engagement.supervised_child import SupervisedChild
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 WATCH_S: Final = 0.05
-RESTART_AFTER_S: Final = 0.3
-RESTART_AFTER_S_MAX: Final = 5.0
-YOUNG_S: Final = 5.0
-"""A process that dies younger than this waits twice as long for its next start."""
+FOLLOW_S: Final = 0.25
 STOP_TIMEOUT_S: Final = 6.0
 READY_TIMEOUT_S: Final = 60.0
-WILL_NOT_HELP: Final = 78
-"""Exit code (`EX_CONFIG`) of a process whose settings are wrong: it is not started again."""
+STOP_ORDER: Final = (("demo-crowd",), ("gateway", "media"), ("worker", "project"), ("engine",))
+"""Commands, as they are ended: who writes requests goes before who reads them."""
 
 
 @dataclass(frozen=True)
@@ -45,68 +48,27 @@ class Role:
     """One process of ours: the command that it is, and the settings that differ for it."""
 
     name: str
-    argv: tuple[str, ...]
+    command: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def roles(settings: Settings, extra: Sequence[Role] = ()) -> list[Role]:
     """The processes of one machine, in the order in which they start."""
     workers = [
-        Role(f"worker-{number}", ("worker",), {"ENGAGEMENT_WORKER_ID": str(number)})
+        Role(f"worker-{number}", "worker", {"ENGAGEMENT_WORKER_ID": str(number)})
         for number in range(settings.workers)
     ]
     gateways = [
-        Role(f"gateway-{number}", ("gateway",), {"ENGAGEMENT_PORT": str(port)})
+        Role(f"gateway-{number}", "gateway", {"ENGAGEMENT_PORT": str(port)})
         for number, port in enumerate(gateway_ports(settings))
     ]
-    return [*workers, Role("projector", ("project",)), Role("media", ("media",)), *gateways, *extra]
+    return [*workers, Role("projector", "project"), Role("media", "media"), *gateways, *extra]
 
 
 def gateway_ports(settings: Settings) -> list[int]:
     """The port of each gateway: consecutive, leaving out the media process's."""
     ports = range(settings.port, settings.port + settings.gateways + 1)
     return [port for port in ports if port != settings.media_port][: settings.gateways]
-
-
-class _Child:
-    """A process that should run: how it is started, and when it may be started again."""
-
-    def __init__(
-        self, name: str, start: Callable[[], subprocess.Popen[bytes]], stop: Callable[[], None]
-    ) -> None:
-        self.name = name
-        self.stop = stop
-        self.abandoned = False
-        self._start = start
-        self._started_at_s = 0.0
-        self._restart_at_s: float | None = None
-        self._delay_s = RESTART_AFTER_S
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = self._start()
-        self._started_at_s = time.monotonic()
-        self._restart_at_s = None
-
-    def watch(self) -> bool:
-        """Notice a death and start again when it is time; True when something changed."""
-        if self.process is None or self.abandoned or self.process.poll() is None:
-            return False
-        now_s = time.monotonic()
-        if self._restart_at_s is None:
-            young = now_s - self._started_at_s < YOUNG_S
-            self._delay_s = (
-                min(self._delay_s * 2, RESTART_AFTER_S_MAX) if young else RESTART_AFTER_S
-            )
-            self._restart_at_s = now_s + self._delay_s
-            self.abandoned = self.process.returncode == WILL_NOT_HELP
-            log.warning("died", child=self.name, code=self.process.returncode)
-            return True
-        if now_s < self._restart_at_s:
-            return False
-        self.start()
-        log.info("restarted", child=self.name, pid=self.process.pid if self.process else 0)
-        return True
 
 
 class Supervisor:
@@ -118,39 +80,44 @@ class Supervisor:
         *,
         extra: Sequence[Role] = (),
         without: Sequence[str] = (),
-        tell: Callable[[str], None] = lambda _: None,
+        tell: Tell = silent,
+        show: Callable[[str], None] = lambda _: None,
+        verbose: bool = False,
     ) -> None:
+        """`tell` hears what is going on, `show` what processes log at warning and above."""
         self._settings = settings
-        self._extra = extra
-        self._without = set(without)
-        self._tell = tell
+        self._roles = [role for role in roles(settings, extra) if role.command not in without]
+        self._tell, self._show, self._verbose = tell, show, verbose
         self._directory = settings.data_dir.resolve()
         self._lock = DataDirectoryLock(self._directory)
-        self._children: list[_Child] = []
+        self._children: dict[SupervisedChild, str] = {}
+        self._followers: list[LogFollower] = []
         self._stopping = asyncio.Event()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Start everything, call `ready` when the gateway is, and watch until SIGINT or SIGTERM.
+        """Start everything, call `ready` when the gateways are, and watch until SIGINT or SIGTERM.
 
-        Raises ConflictError when another instance has the directory, UnavailableError when an
-        engine does not start.
+        Raises ConflictError when another instance has the directory, another program a port, or
+        the topics have other partitions; UnavailableError when an engine does not start.
         """
         self._lock.acquire()
+        (self._directory / "pids.json").unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
-        watching: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
         try:
             await self._unless_stopped(self._start_engines())
-            self._start_roles()
-            watching = asyncio.create_task(self._watch())
-            await self._unless_stopped(self._gateway_ready())
+            if not self._stopping.is_set():
+                self._start_roles()
+                tasks += [asyncio.create_task(self._watch()), asyncio.create_task(self._follow())]
+                await self._unless_stopped(self._gateways_ready())
             if not self._stopping.is_set():
                 ready()
             await self._stopping.wait()
         finally:
-            if watching is not None:
-                watching.cancel()
+            for task in tasks:
+                task.cancel()
             await asyncio.to_thread(self._stop_all)
             self._lock.release()
 
@@ -170,48 +137,100 @@ class Supervisor:
     # --- engines ---------------------------------------------------------------------------------
 
     async def _start_engines(self) -> None:
+        """Both side by side; returns when topics and schema are as this version wants them."""
+        await _in_daemon_thread(self._require_ports)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_database())
+                group.create_task(self._start_broker())
+        except ExceptionGroup as failed:
+            raise _first_of(failed) from None
+
+    def _require_ports(self) -> None:
         settings = self._settings
-        self._directory.mkdir(parents=True, exist_ok=True)
+        wanted = {role.command for role in self._roles}
+        for port in gateway_ports(settings) if "gateway" in wanted else ():
+            require_free(port, "the gateway", "ENGAGEMENT_PORT", host=settings.host)
+        if "media" in wanted:
+            require_free(settings.media_port, "media", "ENGAGEMENT_MEDIA_PORT", host=settings.host)
+
+    async def _start_database(self) -> None:
+        settings = self._settings
         if not settings.database_url:
-            self._tell("starting PostgreSQL")
+            self._tell("starting PostgreSQL", 0, 0)
             postgres = EmbeddedPostgres(settings)
-            self._start("database", postgres.start, postgres.stop)
-        if not settings.kafka:
-            self._tell("starting Kafka")
+            await _in_daemon_thread(postgres.prepare)
+            child = self._start_engine("database", postgres)
+            await self._while_it_runs(child, asyncio.to_thread(ensure_database, settings))
+        self._tell("migrating the database", 0, 0)
+        await asyncio.to_thread(_migrate, settings)
+
+    async def _start_broker(self) -> None:
+        settings = self._settings
+        if settings.kafka:
+            self._tell("waiting for Kafka", 0, 0)
+            await admin.wait_for_broker(settings.bootstrap_servers)
+        else:
             kafka = EmbeddedKafka(settings)
-            self._start("broker", kafka.start, kafka.stop)
-        self._note_pids()
-        from engagement.commands.migrate import upgrade_to_head
-
-        if not settings.database_url:
-            await asyncio.to_thread(ensure_database, settings)
-        self._tell("migrating the database")
-        await asyncio.to_thread(upgrade_to_head, settings)
-        self._tell("waiting for Kafka")
-        await admin.wait_for_broker(settings.bootstrap_servers)
-        self._tell("creating topics")
+            await _in_daemon_thread(lambda: kafka.prepare(self._tell))
+            self._tell("starting Kafka", 0, 0)
+            child = self._start_engine("broker", kafka)
+            await self._while_it_runs(child, admin.wait_for_broker(settings.bootstrap_servers))
+        self._tell("creating topics", 0, 0)
         await admin.create_topics(settings)
+        await self._refuse_other_partitions()
 
-    def _start(
-        self, name: str, start: Callable[[], subprocess.Popen[bytes]], stop: Callable[[], None]
-    ) -> None:
-        child = _Child(name, start, stop)
+    async def _refuse_other_partitions(self) -> None:
+        """A room lives in the partition that its name and their number give: it would move."""
+        for difference in await admin.compare_topics(self._settings):
+            if difference.what == "partitions":
+                raise ConflictError(
+                    f"{difference.topic} has {difference.found} partitions, but the settings say "
+                    f"{difference.declared}, and rooms would lose their history. Set "
+                    f"ENGAGEMENT_PARTITIONS={difference.found}, or begin with empty data.",
+                    code="topics_differ",
+                )
+            log.warning(
+                "a topic is not as declared: see `engagement topics`",
+                topic=difference.topic,
+                what=difference.what,
+                declared=difference.declared,
+                found=difference.found,
+            )
+
+    def _start_engine(self, name: str, engine: EmbeddedKafka | EmbeddedPostgres) -> SupervisedChild:
+        child = SupervisedChild(
+            name, start=engine.start, stop=lambda _: engine.stop(), log_file=engine.log_file
+        )
+        self._children[child] = "engine"
         child.start()
-        self._children.append(child)
+        self._note_pids()
+        return child
+
+    async def _while_it_runs(self, child: SupervisedChild, work: Awaitable[None]) -> None:
+        """Wait for `work` as long as `child` runs. UnavailableError with its reason if it ends."""
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            await asyncio.wait((task,), timeout=WATCH_S)
+            if not child.runs and not task.done():
+                task.cancel()
+                raise UnavailableError(
+                    f"{child.last_words()} (all of it: {child.log_file})", code="engine_failed"
+                )
+        task.result()
 
     # --- our processes ---------------------------------------------------------------------------
 
     def _start_roles(self) -> None:
-        self._tell("starting workers, projector, media and gateway")
-        for role in roles(self._settings, self._extra):
-            if role.argv[0] in self._without:
-                continue
+        self._tell("starting workers, projector, media and gateway", 0, 0)
+        for role in self._roles:
             self._start_role(role)
         self._note_pids()
 
     def _start_role(self, role: Role) -> None:
         logs = self._directory / "logs"
         logs.mkdir(exist_ok=True)
+        log_file = logs / f"{role.name}.log"
         environment = {
             **os.environ,
             **self._handed_down(),
@@ -220,19 +239,17 @@ class Supervisor:
         }
 
         def start() -> subprocess.Popen[bytes]:
-            return child_process.spawn(
-                [sys.executable, "-m", "engagement", *role.argv],
-                log_file=logs / f"{role.name}.log",
-                env=environment,
-            )
+            argv = [sys.executable, "-m", "engagement", role.command]
+            return child_process.spawn(argv, log_file=log_file, env=environment)
 
-        def stop() -> None:
-            if child.process is not None:
-                child_process.stop(child.process, STOP_TIMEOUT_S)
+        def stop(process: subprocess.Popen[bytes] | None) -> None:
+            if process is not None:
+                child_process.stop(process, STOP_TIMEOUT_S)
 
-        child = _Child(role.name, start, stop)
+        child = SupervisedChild(role.name, start=start, stop=stop, log_file=log_file)
+        self._followers.append(LogFollower(role.name, log_file))
+        self._children[child] = role.command
         child.start()
-        self._children.append(child)
 
     def _handed_down(self) -> dict[str, str]:
         """What a command line may have set beside the environment."""
@@ -252,53 +269,104 @@ class Supervisor:
             if any(changes):
                 self._note_pids()
 
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            for follower in self._followers:
+                for line in follower.lines():
+                    text = readable(follower.name, line, everything=self._verbose)
+                    if text is not None:
+                        self._show(text)
+
     def _note_pids(self) -> None:
         """Name every process, for people and for tests that kill them."""
         pids = {
             child.name: child.process.pid
             for child in self._children
-            if child.process is not None and child.process.poll() is None
+            if child.process is not None and child.runs
         }
         draft = self._directory / "pids.json.new"
         draft.write_text(json.dumps({"supervisor": os.getpid(), **pids}, indent=1))
         draft.replace(self._directory / "pids.json")
 
-    async def _gateway_ready(self) -> None:
-        if "gateway" in self._without:
-            return
-        self._tell("waiting for the gateway")
+    async def _gateways_ready(self) -> None:
+        gateways = [child for child, command in self._children.items() if command == "gateway"]
+        if gateways:
+            self._tell("waiting for the gateway", 0, 0)
+            await asyncio.gather(*map(self._gateway_ready, gateways, gateway_ports(self._settings)))
+
+    async def _gateway_ready(self, gateway: SupervisedChild, port: int) -> None:
         import httpx
 
-        url = f"http://{self._settings.host}:{self._settings.port}/readyz"
+        url = f"http://{_dialled(self._settings.host)}:{port}/readyz"
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         async with httpx.AsyncClient(trust_env=False) as client:
             while True:
                 with contextlib.suppress(httpx.HTTPError):
                     if (await client.get(url, timeout=2)).status_code == httpx.codes.OK:
                         return
-                if any(child.abandoned for child in self._children):
-                    names = [child.name for child in self._children if child.abandoned]
-                    raise UnavailableError(
-                        f"{', '.join(names)} refuses its settings: see {self._logs(names[0])}",
-                        code="bad_settings",
-                    )
+                if gateway.abandoned:
+                    raise UnavailableError(gateway.last_words(), code="bad_settings")
                 if time.monotonic() > deadline_s:
                     raise UnavailableError(
-                        f"the gateway is not ready after {READY_TIMEOUT_S:.0f} s: see "
-                        f"{self._logs('gateway-0')} and run `engagement doctor`",
+                        f"{url} is not ready after {READY_TIMEOUT_S:.0f} s: see "
+                        f"{gateway.log_file} and run `engagement doctor`",
                         code="not_ready",
                     )
-                await asyncio.sleep(0.05)
-
-    def _logs(self, name: str) -> Path:
-        return self._directory / "logs" / f"{name}.log"
+                await asyncio.sleep(WATCH_S)
 
     def _stop_all(self) -> None:
-        """Ours first, all at once; then the engines, the database before the broker's log."""
-        ours = [child for child in self._children if child.name not in ("broker", "database")]
-        for child in ours:
-            if child.process is not None and child.process.poll() is None:
-                child.process.terminate()
-        for child in [*ours, *(c for c in self._children if c not in ours)]:
-            child.stop()
+        """Stage by stage, each at once: an engine goes when nobody needs it any more."""
+        for stage in STOP_ORDER:
+            ending = [child for child, command in self._children.items() if command in stage]
+            if ending:
+                self._tell(f"stopping {', '.join(child.name for child in ending)}", 0, 0)
+                with ThreadPoolExecutor(len(ending)) as threads:
+                    list(threads.map(SupervisedChild.stop, ending))
         (self._directory / "pids.json").unlink(missing_ok=True)
+
+
+def _migrate(settings: Settings) -> None:
+    # Not imported before the broker has been started: it takes half a second.
+    from engagement.commands.migrate import upgrade_to_head
+
+    upgrade_to_head(settings)
+
+
+def _first_of(failed: BaseException) -> BaseException:
+    """One reason is enough for a person."""
+    while isinstance(failed, BaseExceptionGroup):
+        failed = failed.exceptions[0]
+    return failed
+
+
+def _dialled(host: str) -> str:
+    """Where to reach a server that listens on this address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - only compared
+    return f"[{host}]" if ":" in host else host
+
+
+async def _in_daemon_thread(work: Callable[[], T]) -> T:
+    """Like `asyncio.to_thread`, but for work that a Ctrl-C does not wait for, as a download."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def settle(answer: T | None, error: BaseException | None) -> None:
+        if not outcome.done():
+            if error is None:
+                outcome.set_result(answer)  # type: ignore[arg-type]
+            else:
+                outcome.set_exception(error)
+
+    def run() -> None:
+        try:
+            answer = work()
+        except BaseException as error:
+            report: tuple[T | None, BaseException | None] = (None, error)
+        else:
+            report = (answer, None)
+        with contextlib.suppress(RuntimeError):  # The loop has ended meanwhile.
+            loop.call_soon_threadsafe(settle, *report)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await outcome

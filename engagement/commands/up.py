@@ -3,60 +3,97 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 from rich.console import Console
-from rich.status import Status
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from engagement.errors import EngagementError
+from engagement.log.kafka_jars import Tell
 from engagement.observability import configure_logging
 from engagement.settings import Settings
 from engagement.supervisor import Role, Supervisor
 
 EXIT_FAILED = 1
+_BYTES_PER_MB = 1_000_000
 
 
-def up(settings: Settings, *, without: Sequence[str] = ()) -> int:
+def up(settings: Settings, *, without: Sequence[str] = (), verbose: bool = False) -> int:
     """Run until Ctrl-C; returns the exit code."""
-    return _supervise(settings, extra=(), without=without)
+    return _supervise(settings, without=without, verbose=verbose)
 
 
-def demo(settings: Settings) -> int:
+def demo(settings: Settings, *, verbose: bool = False) -> int:
     """`up` in dev auth, with one live room and a crowd in it."""
+    # The processes of the demo read their settings from the environment too.
     os.environ["ENGAGEMENT_AUTH"] = "dev"
     os.environ.setdefault("ENGAGEMENT_SYNTHETIC_ROOMS", '["demo"]')
-    crowd = Role("demo-crowd", ("demo-crowd",))
-    return _supervise(Settings(), extra=(crowd,), without=())  # type: ignore[call-arg]
+    dev = settings.model_copy(update={"auth": "dev"})
+    return _supervise(dev, extra=(Role("demo-crowd", "demo-crowd"),), verbose=verbose)
 
 
-def _supervise(settings: Settings, *, extra: Sequence[Role], without: Sequence[str]) -> int:
+def _supervise(
+    settings: Settings, *, extra: Sequence[Role] = (), without: Sequence[str] = (), verbose: bool
+) -> int:
     configure_logging(settings.model_copy(update={"log_format": "console"}), "supervisor")
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False)
     started_s = time.monotonic()
-    with console.status("starting") as status:
+    with _progress(console) as (tell, clear):
 
         def ready() -> None:
-            status.stop()
+            clear()
             _greet(console, settings, time.monotonic() - started_s)
 
         supervisor = Supervisor(
-            settings, extra=extra, without=without, tell=lambda text: _tell(status, text)
+            settings,
+            extra=extra,
+            without=without,
+            tell=tell,
+            show=lambda line: console.print(line, markup=False, soft_wrap=True),
+            verbose=verbose,
         )
         try:
             asyncio.run(supervisor.run(ready))
         except EngagementError as error:
-            status.stop()
+            clear()
             console.print(f"[red]{error.code}[/]: {error.detail}")
             return EXIT_FAILED
-        except KeyboardInterrupt:
-            pass
-    structlog.get_logger().info("stopped", data=str(settings.data_dir))
+    structlog.get_logger().info("stopped", data=str(settings.data_dir.resolve()))
     return 0
 
 
-def _tell(status: Status, text: str) -> None:
-    status.update(text)
+@contextmanager
+def _progress(console: Console) -> Iterator[tuple[Tell, Callable[[], None]]]:
+    """A line with a bar on a terminal, a line for each step elsewhere; and how to clear it."""
+    if not console.is_terminal:
+        told = ""
+
+        def tell_line(what: str, done: int, total: int) -> None:
+            nonlocal told
+            if what != told:
+                told = what
+                console.print(what)
+
+        yield tell_line, lambda: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[share]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None, share="")
+
+        def tell_bar(what: str, done: int, total: int) -> None:
+            share = f"{done / _BYTES_PER_MB:.0f} of {total / _BYTES_PER_MB:.0f} MB" if total else ""
+            bar.start()
+            bar.update(task, description=what, completed=done, total=total or None, share=share)
+
+        yield tell_bar, bar.stop
 
 
 def _greet(console: Console, settings: Settings, took_s: float) -> None:
@@ -64,6 +101,15 @@ def _greet(console: Console, settings: Settings, took_s: float) -> None:
     console.print(f"  page      http://{settings.host}:{settings.port}/")
     console.print(f"  API       http://{settings.host}:{settings.port}/docs")
     console.print(f"  Kafka     {settings.bootstrap_servers}")
-    console.print(f"  database  {settings.dsn}")
+    console.print(f"  database  {_without_password(settings.dsn)}")
     console.print(f"  data      {settings.data_dir.resolve()} (logs in logs/)")
     console.print("Ctrl-C stops everything and keeps the data.")
+
+
+def _without_password(dsn: str) -> str:
+    """For screens: postgresql://user:secret@host/name without the secret."""
+    scheme, at, place = dsn.rpartition("@")
+    user = scheme.split("://", 1)
+    if not at or ":" not in user[-1]:
+        return dsn
+    return f"{user[0]}://{user[-1].split(':', 1)[0]}:…@{place}"

