@@ -1,26 +1,53 @@
-"""Opaque cursors: where a page ended, as URL-safe base64 of a few integers."""
+"""Opaque cursors: where a page of one list of one room ended.
+
+URL-safe base64 of the place and a checksum over the list and the room: a cursor of another list,
+of another room, or one that was cut on its way is refused instead of leading anywhere.
+"""
 
 import base64
 import binascii
+import struct
+import zlib
+from typing import Final, NamedTuple
 
 from engagement.errors import BadRequestError
 
-
-def encode_cursor(*values: int) -> str:
-    """A cursor of these integers."""
-    text = ".".join(map(str, values))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+_PLACE: Final = struct.Struct(">qqiqI")
+CURSOR_CHARS_MAX: Final = 64
+"""Ours have 43."""
 
 
-def decode_cursor(cursor: str, count: int, field: str) -> tuple[int, ...]:
-    """The integers of a cursor; raises BadRequestError that names the query parameter."""
+class Place(NamedTuple):
+    """A fact's place in the order of a timeline; places compare as their facts are ordered."""
+
+    epoch: int
+    pts_ms: int
+    partition: int
+    offset: int
+
+
+def encode_cursor(kind: str, room: str, place: Place) -> str:
+    """The cursor after this place in the room's list of this kind."""
+    raw = _PLACE.pack(*place, _checksum(kind, room, place))
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode_cursor(kind: str, room: str, cursor: str, field: str) -> Place:
+    """The inverse; raises BadRequestError that names the query parameter `field`."""
     try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        values = tuple(map(int, base64.urlsafe_b64decode(padded.encode()).decode().split(".")))
-    except (ValueError, binascii.Error, UnicodeError) as error:
+        if len(cursor) > CURSOR_CHARS_MAX:
+            raise ValueError("too long")
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        *values, checksum = _PLACE.unpack(base64.b64decode(padded, altchars=b"-_", validate=True))
+        place = Place(*values)
+        if checksum != _checksum(kind, room, place):
+            raise ValueError("of another list")
+    except (ValueError, binascii.Error, struct.error) as error:
         raise BadRequestError("not a cursor of this list", code="bad_cursor", field=field) from (
             error
         )
-    if len(values) != count or any(not -(2**63) <= value < 2**63 for value in values):
-        raise BadRequestError("not a cursor of this list", code="bad_cursor", field=field)
-    return values
+    return place
+
+
+def _checksum(kind: str, room: str, place: Place) -> int:
+    return zlib.crc32(f"{kind}\n{room}\n{place!r}".encode())

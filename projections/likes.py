@@ -1,47 +1,41 @@
 """Likes: the monotone total of each room."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Final
 
 from sqlalchemy import Table
 
-from projections.projection import Placed, TableName, upsert
+from projections.projection import Placed, Row, Target
 from projections.tables import LIKES
+from projections.upserts import keep_newest
 
-_COUNT = """
-INSERT INTO {table} AS old (room, "window", total, "offset")
-SELECT * FROM {{rows}}
-ON CONFLICT (room) DO UPDATE SET
-  "window" = greatest(old."window", excluded."window"),
-  total = greatest(old.total, excluded.total),
-  "offset" = excluded."offset"
-"""
-
-Row = tuple[str, int, int, int]
+_MERGE: Final = keep_newest(LIKES, LIKES.c.window)
 
 
 class LikesProjection:
-    """Absolute totals: the maximum stands."""
+    """`room_total` is absolute and `window` its version: the maximum stands."""
 
-    name = "likes"
-    tables: tuple[Table, ...] = (LIKES,)
+    name: ClassVar[str] = "likes"
+    tables: ClassVar[tuple[Table, ...]] = (LIKES,)
+    types: ClassVar[frozenset[str]] = frozenset({"likes.counted"})
 
-    def fold(self, batch: Sequence[Placed]) -> list[Row]:
-        """One row per room that was counted."""
-        rows: dict[str, Row] = {}
-        for fact in batch:
-            if fact.raw.type == "likes.counted":
-                room, data = fact.raw.roomid, fact.data
-                _, window, total, _ = rows.get(room, (room, 0, 0, 0))
-                rows[room] = (
-                    room,
-                    max(window, data.window),
-                    max(total, data.room_total),
-                    fact.offset,
-                )
-        return list(rows.values())
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
 
-    async def write(self, connection: Any, rows: list[Row], name_of: TableName) -> None:
-        """Upsert by maximum."""
-        types = ("text", "bigint", "bigint", "bigint")
-        await upsert(connection, _COUNT.format(table=name_of(LIKES)), rows, types)
+    def take(self, fact: Placed) -> None:
+        """Keep the total if its window is newer."""
+        room, data = fact.raw.roomid, fact.data
+        known = self._rows.get(room)
+        if known is None or data.window > known[1]:
+            place = (fact.partition, fact.offset, fact.at)
+            self._rows[room] = (room, data.window, data.room_total, *place)
+
+    def rows(self) -> Mapping[Table, Iterable[Row]]:
+        """One per room that was liked."""
+        return {LIKES: self._rows.values()}
+
+    async def write(self, target: Target) -> int:
+        """Merge by window."""
+        if self._rows:
+            await target.merge(_MERGE, LIKES, self._rows.values())
+        return len(self._rows)

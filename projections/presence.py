@@ -1,51 +1,41 @@
-"""Presence: the newest count of viewers in each room, and how many came and went."""
+"""Presence: the newest count of viewers in each room."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Final
 
 from sqlalchemy import Table
 
-from projections.projection import Placed, TableName, upsert
+from projections.projection import Placed, Row, Target
 from projections.tables import PRESENCE
+from projections.upserts import keep_newest
 
-_COUNT = """
-INSERT INTO {table} AS old ("room", "window", online, joined_total, left_total, "offset")
-SELECT * FROM {{rows}}
-ON CONFLICT (room) DO UPDATE SET
-  "window" = excluded."window",
-  online = excluded.online,
-  joined_total = old.joined_total + excluded.joined_total,
-  left_total = old.left_total + excluded.left_total,
-  "offset" = excluded."offset"
-"""
-
-Row = tuple[str, int, int, int, int, int]
+_MERGE: Final = keep_newest(PRESENCE, PRESENCE.c.window)
 
 
 class PresenceProjection:
-    """`online` is absolute; joins and leaves are summed over the windows, each counted once."""
+    """`online` is absolute and `window` its version: the maximum stands."""
 
-    name = "presence"
-    tables: tuple[Table, ...] = (PRESENCE,)
+    name: ClassVar[str] = "presence"
+    tables: ClassVar[tuple[Table, ...]] = (PRESENCE,)
+    types: ClassVar[frozenset[str]] = frozenset({"viewers.counted"})
 
-    def fold(self, batch: Sequence[Placed]) -> list[Row]:
-        """One row per room that was counted."""
-        rows: dict[str, Row] = {}
-        for fact in batch:
-            if fact.raw.type == "viewers.counted":
-                room, data = fact.raw.roomid, fact.data
-                _, _, _, joined, left, _ = rows.get(room, (room, 0, 0, 0, 0, 0))
-                rows[room] = (
-                    room,
-                    data.window,
-                    data.online,
-                    joined + data.joined,
-                    left + data.left,
-                    fact.offset,
-                )
-        return list(rows.values())
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}
 
-    async def write(self, connection: Any, rows: list[Row], name_of: TableName) -> None:
-        """Upsert: facts of a room come in order, so the newest window stands."""
-        types = ("text", "bigint", "int", "bigint", "bigint", "bigint")
-        await upsert(connection, _COUNT.format(table=name_of(PRESENCE)), rows, types)
+    def take(self, fact: Placed) -> None:
+        """Keep the count if its window is newer."""
+        room, data = fact.raw.roomid, fact.data
+        known = self._rows.get(room)
+        if known is None or data.window > known[1]:
+            place = (fact.partition, fact.offset, fact.at)
+            self._rows[room] = (room, data.window, data.online, *place)
+
+    def rows(self) -> Mapping[Table, Iterable[Row]]:
+        """One per room that was counted."""
+        return {PRESENCE: self._rows.values()}
+
+    async def write(self, target: Target) -> int:
+        """Merge by window."""
+        if self._rows:
+            await target.merge(_MERGE, PRESENCE, self._rows.values())
+        return len(self._rows)

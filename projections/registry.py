@@ -1,5 +1,6 @@
 """All projections of the room topic, by name."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from projections.comments import CommentsProjection
@@ -9,20 +10,21 @@ from projections.projection import Projection
 from projections.rooms import RoomsProjection
 from projections.timeline import TimelineProjection
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (
-    TimelineProjection(),
-    CommentsProjection(),
-    PresenceProjection(),
-    LikesProjection(),
-    RoomsProjection(),
+PROJECTIONS: Final[tuple[type[Projection], ...]] = (
+    TimelineProjection,
+    CommentsProjection,
+    PresenceProjection,
+    LikesProjection,
+    RoomsProjection,
 )
+"""In the order in which every transaction writes them."""
 
 
-def named(name: str | None) -> tuple[Projection, ...]:
+def named(name: str | None) -> Sequence[type[Projection]]:
     """The projection of this name, or all. Raises KeyError for an unknown name."""
     if name is None:
         return PROJECTIONS
-    found = tuple(projection for projection in PROJECTIONS if projection.name == name)
+    found = [projection for projection in PROJECTIONS if projection.name == name]
     if not found:
         raise KeyError(name)
     return found

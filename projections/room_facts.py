@@ -1,73 +1,132 @@
-"""Records of the room topic, decoded once for all projections; what is poison, and what repeats."""
+"""Records of the room topic: decoded and checked once, for all projections together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
-from engagement.domain import limits
-from engagement.domain.events import DATA_OF_TYPE
-from engagement.domain.seen_ids import SeenIds
-from engagement.log.codec import PoisonError, decode_data, decode_raw
-from projections.projection import Placed
+from msgspec import Struct
 
-DECODED_TYPES: Final = frozenset(
-    {
-        "room.opened",
-        "room.closed",
-        "comment.posted",
-        "comment.removed",
-        "viewers.counted",
-        "likes.counted",
-    }
-)
-"""Facts whose data some projection needs."""
+from engagement.domain.events import ROOM_TOPIC, TOPIC_OF_TYPE
+from engagement.domain.names import is_room_id
+from engagement.log.codec import PoisonError, decode_data, decode_raw
+from engagement.log.topics import partition_of
+from projections.projection import Placed, Projection
+
+_INTEGER_MIN: Final = -(2**63)
+_INTEGER_MAX: Final = 2**63 - 1
+"""PostgreSQL's bigint; a JSON number may be larger."""
+_YEAR_MAX: Final = 9000
+"""Times near the end of the calendar overflow when they are shifted to another time zone."""
+_ROOMS_CACHED: Final = 65_536
 
 
 class FactReader:
-    """Turns records of one topic into placed facts, in order.
+    """Reads the records of a topic with so many partitions."""
 
-    A fact that is written twice after a crash has the same id both times: the second is dropped.
-    """
+    def __init__(self, partitions: int) -> None:
+        self._partition_of = lru_cache(_ROOMS_CACHED)(_placement(partitions))
 
-    def __init__(self) -> None:
-        self._seen: dict[int, SeenIds[bool]] = {}
-
-    def remember(self, partition: int, ids: Iterable[str]) -> None:
-        """Know ids that were folded by whoever came before."""
-        seen = self._window(partition)
-        for fact_id in ids:
-            seen.add(fact_id, True)
-
-    def forget(self) -> None:
-        """Know nothing: before the window is read back from the table."""
-        self._seen.clear()
-
-    def read(self, record: Any) -> Placed | None:
-        """The fact of a record, or None when it repeats one. Raises PoisonError."""
+    def read(self, record: Any) -> Placed:
+        """The fact of a record. Raises PoisonError: it is no fact, or not one of this partition."""
         raw = decode_raw(record.value)
-        if raw.type not in DATA_OF_TYPE:
-            raise PoisonError(f"unknown fact type {raw.type!r}")
+        if TOPIC_OF_TYPE.get(raw.type) != ROOM_TOPIC:
+            raise PoisonError(f"{raw.type!r:.80} is no type of this topic")
+        if self._partition_of(raw.roomid) != record.partition:
+            raise PoisonError(f"{raw.roomid!r:.80} is no room of this partition")
+        data = decode_data(raw)
         try:
-            value = record.value.decode()
-        except UnicodeDecodeError as error:
-            raise PoisonError(f"not UTF-8: {error}") from error
-        data = decode_data(raw) if raw.type in DECODED_TYPES else None
-        _check_text(raw)
-        seen = self._window(record.partition)
-        if seen.get(raw.id) is not None:
-            return None
-        seen.add(raw.id, True)
-        return Placed(record.partition, record.offset, raw, data, value)
-
-    def _window(self, partition: int) -> SeenIds[bool]:
-        window = self._seen.get(partition)
-        if window is None:
-            window = self._seen[partition] = SeenIds(limits.SEED_FACTS_PER_PARTITION)
-        return window
+            event = record.value.decode()
+            at = datetime.fromisoformat(raw.time)
+        except ValueError as error:
+            raise PoisonError(f"{type(error).__name__}: {error}"[:200]) from error
+        if at.tzinfo is None or not 1 < at.year < _YEAR_MAX:
+            raise PoisonError(f"time {raw.time!r:.80} is out of range")
+        _check_integers(raw.mediaepoch, raw.mediapts)
+        if raw.type in _COUNTED:
+            _check_integers(data.window, getattr(data, _COUNTED[raw.type]))
+        if "\\u0000" in event:
+            _check_names(raw, data)
+        return Placed(record.partition, record.offset, raw, data, at, event)
 
 
-def _check_text(raw: Any) -> None:
-    """Keys of rows: what a foreign producer wrote into them must fit PostgreSQL."""
-    if "\0" in raw.roomid or "\0" in raw.id or "\0" in raw.actorid:
-        raise PoisonError("NUL in roomid, id or actorid")
-    if not -(2**31) <= raw.mediaepoch < 2**31 or not -(2**63) <= raw.mediapts < 2**63:
-        raise PoisonError("mediaepoch or mediapts out of range")
+_COUNTED: Final = {"viewers.counted": "online", "likes.counted": "room_total"}
+"""What is kept of the types that count."""
+
+
+def _placement(partitions: int) -> Any:
+    def place(room: str) -> int:
+        """The room's partition; -1 for what is no room at all."""
+        return partition_of(room, partitions) if is_room_id(room) else -1
+
+    return place
+
+
+def _check_integers(*values: int) -> None:
+    for value in values:
+        if not _INTEGER_MIN <= value <= _INTEGER_MAX:
+            raise PoisonError(f"{value} is out of range")
+
+
+def _check_names(raw: Any, data: Any) -> None:
+    """Ids and names with a NUL, which PostgreSQL's text does not hold; in a title it may be."""
+    names = [raw.id, raw.actorid]
+    names += [getattr(data, name, "") for name in ("target", "by", "session", "host")]
+    if any("\0" in name for name in names):
+        raise PoisonError("an id or a name contains NUL")
+
+
+class Span(Struct, frozen=True):
+    """What a batch holds of one partition."""
+
+    start: int
+    """The position that the database must be at."""
+    end: int
+    """The position afterwards."""
+
+
+class Poison(Struct, frozen=True):
+    """A record that cannot be folded, and why."""
+
+    record: Any
+    reason: str
+
+
+class Batch:
+    """Records of some partitions, folded by some projections."""
+
+    def __init__(self, projections: Sequence[type[Projection]]) -> None:
+        self.projections = [projection() for projection in projections]
+        self.spans: dict[int, Span] = {}
+        self.poison: list[Poison] = []
+        self.facts = 0
+        self.newest: datetime | None = None
+        """Accepted time of the last fact."""
+        self._takers: dict[str, list[Any]] = {}
+        for folded in self.projections:
+            for kind in folded.types:
+                self._takers.setdefault(kind, []).append(folded.take)
+
+    def fold(
+        self, records: Iterable[Any], reader: FactReader, positions: Mapping[int, int]
+    ) -> None:
+        """Fold records, which follow the positions, partition by partition in order."""
+        ends: dict[int, int] = {}
+        takers = self._takers
+        for record in records:
+            ends[record.partition] = record.offset + 1
+            try:
+                fact = reader.read(record)
+            except PoisonError as error:
+                self.poison.append(Poison(record, error.reason))
+                continue
+            for take in takers.get(fact.raw.type, ()):
+                take(fact)
+            self.facts += 1
+            self.newest = fact.at
+        for partition, end in ends.items():
+            self.spans[partition] = Span(positions[partition], end)
+
+    def pass_over(self, record: Any, start: int) -> None:
+        """Move the position over a record without folding it."""
+        self.spans[record.partition] = Span(start, record.offset + 1)

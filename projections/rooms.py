@@ -1,89 +1,80 @@
-"""Rooms: what each room is, and whether it is open."""
+"""Rooms: their live sessions, and where each room's newest fact stands."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Final
 
 from sqlalchemy import Table
 
-from engagement.domain.events import unix_us
-from projections.projection import Placed, TableName, upsert
-from projections.tables import ROOMS
+from engagement.domain.events import DATA_OF_TYPE
+from projections.projection import Placed, Row, Target
+from projections.tables import ROOMS, SESSIONS
+from projections.upserts import fill_in, keep_newest
 
-_OPEN = """
-INSERT INTO {table} (room, status, title, host, session, recorded, opened_us, "offset")
-SELECT room, 'open', title, host, session, recorded, opened_us, "offset"
-FROM {{rows}} AS r(room, title, host, session, recorded, opened_us, "offset")
-ON CONFLICT (room) DO UPDATE SET
-  status = excluded.status,
-  title = excluded.title,
-  host = excluded.host,
-  session = excluded.session,
-  recorded = excluded.recorded,
-  opened_us = excluded.opened_us,
-  closed_us = NULL,
-  "offset" = excluded."offset"
-"""
+_MERGE_NEWEST: Final = keep_newest(ROOMS, ROOMS.c.offset)
+_MERGE_SESSIONS: Final = fill_in(SESSIONS)
 
-_CLOSE = """
-UPDATE {table} AS old SET status = 'closed', closed_us = r.closed_us, "offset" = r."offset"
-FROM {{rows}} AS r(room, session, closed_us, "offset")
-WHERE old.room = r.room AND old.session = r.session
-"""
-
-Opened = tuple[str, str, str, str, bool, int, int]
-Closed = tuple[str, str, int, int]
+_UNKNOWN: Final = (None, None, None, None, None)
+"""title, host, recorded, opened_offset, opened_at of a session whose opening was not seen."""
+_OPEN: Final = (None, None, None)
+"""reason, closed_offset, closed_at of a session that is live."""
 
 
 class RoomsProjection:
-    """The newest session of each room."""
+    """Sessions are never forgotten, so an opening that is repeated after the end opens nothing."""
 
-    name = "rooms"
-    tables: tuple[Table, ...] = (ROOMS,)
+    name: ClassVar[str] = "rooms"
+    tables: ClassVar[tuple[Table, ...]] = (ROOMS, SESSIONS)
+    types: ClassVar[frozenset[str]] = frozenset(DATA_OF_TYPE)
 
-    def fold(self, batch: Sequence[Placed]) -> list[tuple[dict[str, Opened], dict[str, Closed]]]:
-        """Steps of (opened, closed); a room that opens again after closing begins a new step."""
-        steps: list[tuple[dict[str, Opened], dict[str, Closed]]] = []
-        for fact in batch:
-            raw, data = fact.raw, fact.data
-            if raw.type == "room.opened":
-                if not steps or raw.roomid in steps[-1][1] or raw.roomid in steps[-1][0]:
-                    steps.append(({}, {}))
-                steps[-1][0][raw.roomid] = (
-                    raw.roomid,
-                    data.title.replace("\0", "\ufffd"),
-                    data.host,
-                    data.session,
-                    data.recorded,
-                    unix_us(raw.time),
-                    fact.offset,
-                )
-            elif raw.type == "room.closed":
-                if not steps or raw.roomid in steps[-1][1]:
-                    steps.append(({}, {}))
-                steps[-1][1][raw.roomid] = (
-                    raw.roomid,
-                    data.session,
-                    unix_us(raw.time),
-                    fact.offset,
-                )
-        return steps
+    def __init__(self) -> None:
+        self._newest: dict[str, Placed] = {}
+        self._opened: dict[tuple[str, str], Placed] = {}
+        self._closed: dict[tuple[str, str], Placed] = {}
 
-    async def write(
-        self,
-        connection: Any,
-        rows: list[tuple[dict[str, Opened], dict[str, Closed]]],
-        name_of: TableName,
-    ) -> None:
-        """Openings, then closings, step by step."""
-        table = name_of(ROOMS)
-        for opened, closed in rows:
-            if opened:
-                types = ("text", "text", "text", "text", "bool", "bigint", "bigint")
-                await upsert(connection, _OPEN.format(table=table), list(opened.values()), types)
-            if closed:
-                await upsert(
-                    connection,
-                    _CLOSE.format(table=table),
-                    list(closed.values()),
-                    ("text", "text", "bigint", "bigint"),
-                )
+    def take(self, fact: Placed) -> None:
+        """Remember the newest fact, and the first opening and closing of each session."""
+        raw = fact.raw
+        self._newest[raw.roomid] = fact
+        if raw.type == "room.opened":
+            self._opened.setdefault((raw.roomid, fact.data.session), fact)
+        elif raw.type == "room.closed":
+            self._closed.setdefault((raw.roomid, fact.data.session), fact)
+
+    def rows(self) -> Mapping[Table, Iterable[Row]]:
+        """One per room, and one per session."""
+        sessions = dict.fromkeys([*self._opened, *self._closed])
+        return {
+            ROOMS: [_newest_row(fact) for fact in self._newest.values()],
+            SESSIONS: [self._session_row(session) for session in sessions],
+        }
+
+    async def write(self, target: Target) -> int:
+        """Move the rooms on; merge what became known of sessions."""
+        rows = [_newest_row(fact) for fact in self._newest.values()]
+        if rows:
+            await target.merge(_MERGE_NEWEST, ROOMS, rows)
+        if not self._opened and not self._closed:
+            return len(rows)
+        sessions = list(self.rows()[SESSIONS])
+        await target.merge(_MERGE_SESSIONS, SESSIONS, sessions)
+        return len(rows) + len(sessions)
+
+    def _session_row(self, session: tuple[str, str]) -> Row:
+        opened, closed = self._opened.get(session), self._closed.get(session)
+        beginning: Row = _UNKNOWN
+        end: Row = _OPEN
+        if opened is not None:
+            data = opened.data
+            title, host = data.title.replace("\0", "\ufffd"), data.host
+            beginning = (title, host, data.recorded, opened.offset, opened.at)
+        if closed is not None:
+            end = (closed.data.reason.replace("\0", "\ufffd"), closed.offset, closed.at)
+        known = opened or closed
+        partition = known.partition if known is not None else 0
+        return (*session, partition, *beginning, *end)
+
+
+def _newest_row(fact: Placed) -> Row:
+    raw = fact.raw
+    place = (fact.partition, fact.offset, fact.at)
+    return (raw.roomid, raw.mediaepoch, raw.mediapts, *place)

@@ -1,161 +1,236 @@
-"""The projector's loop: read, fold, write with the position, again.
+"""The projector's loop: claim partitions, read, fold, write with the position, again.
 
-It reads by assignment, without a group: where to go on is in the database, beside the effect.
+Reading and folding of the next batch go on while the database writes the one before: the two cost
+about the same, in different processes. A broker or a database that goes away ends the session;
+the next one begins at the positions that the database has, so nothing is lost and nothing doubled.
 """
 
 import asyncio
+import contextlib
+import random
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
+import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from msgspec import Struct
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engagement.domain import limits
 from engagement.domain.events import ROOM_TOPIC
-from engagement.log.codec import PoisonError
-from engagement.log.dead_letters import DEAD_LETTER_PARTITION, DeadLetters
-from engagement.log.topics import DEAD_LETTER_TOPIC
-from engagement.log.writer import LogWriter
+from engagement.errors import UnavailableError
 from projections import metrics
-from projections.projection import Placed
+from projections.claims import Claims
+from projections.log_reader import LogEndedError, LogReader
+from projections.poison import PoisonBox
 from projections.registry import PROJECTIONS
-from projections.room_facts import FactReader
-from projections.store import LEASE_S, FencedError, ProjectionStore
+from projections.room_facts import Batch, FactReader
+from projections.store import FencedError, PositionMovedError, ProjectionStore
 
 log = structlog.get_logger()
 
-RETRY_S: Final = 0.5
-"""After the broker or the database went away."""
-RENEW_S: Final = LEASE_S / 4
+_FETCH_MS: Final = 250
+"""How long a quiet log is waited for before leases are looked after."""
+
+
+class Collected(Struct):
+    """What was read while the database wrote: records, and their fold."""
+
+    records: list[Any]
+    starts: dict[int, int]
+    batch: Batch
 
 
 class Projector:
-    """Owns the projections of the room topic while it runs; stands by while another does."""
+    """Folds the room topic into all projections, together with any other projectors."""
 
-    def __init__(self, engine: AsyncEngine, bootstrap: str, *, partitions: int, owner: str) -> None:
-        self._store = ProjectionStore(engine, ROOM_TOPIC, owner)
+    def __init__(self, engine: AsyncEngine, bootstrap: str, *, name: str) -> None:
+        self._engine = engine
         self._bootstrap = bootstrap
-        self._partitions = list(range(partitions))
-        self._writer = LogWriter(bootstrap, client_id=f"projector-{owner}")
-        self._dead_letters = DeadLetters(self._writer)
-        self._reader = FactReader()
-        self._next: dict[int, int] = {}
+        self._name = name
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Finish the batch in hand, then return from `run`."""
+        """Finish the batch in hand, release the partitions, then return from `run`."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until `stop`. A broker or database that goes away is waited for."""
+        """Until `stop`. Whatever goes away is waited for, with growing pauses."""
+        pause_s = 0.0
         while not self._stopping.is_set():
+            began_s = time.monotonic()
             try:
-                await self._own_and_fold()
+                await self._session()
             except FencedError as error:
-                log.warning("fenced", reason=str(error))
-            except (KafkaError, DBAPIError, OSError, TimeoutError) as error:
-                log.warning("projector waits", error=repr(error)[:500])
-            metrics.OWNER.set(0)
-            await self._pause(RETRY_S)
+                metrics.FENCED.inc()
+                log.warning("projector.fenced", reason=str(error))
+            except PositionMovedError as error:
+                metrics.MOVED.inc()
+                log.warning("projector.moved", reason=str(error))
+            except LogEndedError as error:
+                log.error("projector.log_ended", reason=str(error))
+                pause_s = limits.PROJECTOR_RETRY_S_MAX
+            except (
+                *(KafkaError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError),
+                *(OSError, TimeoutError, UnavailableError),
+            ) as error:
+                metrics.FAILURES.labels(type(error).__name__).inc()
+                log.warning("projector.waits", error=repr(error)[:500])
+            metrics.PARTITIONS.set(0)
+            lasted_s = time.monotonic() - began_s
+            pause_s = 0.05 if lasted_s > limits.PROJECTOR_RETRY_S_MAX else pause_s * 2 + 0.05
+            await self._pause(random.uniform(0.5, 1) * min(pause_s, limits.PROJECTOR_RETRY_S_MAX))
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
 
-    async def _own_and_fold(self) -> None:
-        while not await self._store.claim():
-            await self._pause(RETRY_S)
-            if self._stopping.is_set():
-                return
-        metrics.OWNER.set(1)
-        consumer = AIOKafkaConsumer(
-            auto_offset_reset="earliest",
-            bootstrap_servers=self._bootstrap,
-            fetch_max_wait_ms=100,
-            fetch_min_bytes=1,
-            fetch_max_bytes=8 * 1024 * 1024,
-            max_partition_fetch_bytes=2 * 1024 * 1024,
-        )
-        writer_started = False
-        try:
-            await consumer.start()
-            await self._writer.start()
-            writer_started = True
-            await self._begin(consumer)
-            await self._fold_until_stopped(consumer)
-            await self._store.release()
-        finally:
-            await consumer.stop()
-            if writer_started:
-                await self._writer.stop()
-
-    async def _begin(self, consumer: AIOKafkaConsumer) -> None:
-        """Go to where the database says, and know the ids that were folded last."""
-        assigned = [TopicPartition(ROOM_TOPIC, number) for number in self._partitions]
-        consumer.assign(assigned)
-        self._next = await self._store.positions(self._partitions)
-        self._reader.forget()
-        for tp in assigned:
-            self._reader.remember(tp.partition, await self._store.newest_ids(tp.partition))
-            consumer.seek(tp, self._next[tp.partition])
-        log.info("projecting", positions=self._next)
-
-    async def _fold_until_stopped(self, consumer: AIOKafkaConsumer) -> None:
-        renewed_at_s = time.monotonic()
-        while not self._stopping.is_set():
-            records = await self._batch(consumer)
-            if records:
-                await self._fold(records)
-                renewed_at_s = time.monotonic()
-                self._report_lag(consumer)
-            elif time.monotonic() - renewed_at_s > RENEW_S:
-                if not await self._store.claim():
-                    raise FencedError("another projector has taken over")
-                renewed_at_s = time.monotonic()
-
-    async def _batch(self, consumer: AIOKafkaConsumer) -> list[Any]:
-        """Up to PROJECTION_BATCH_RECORDS records, waiting PROJECTION_BATCH_MS for more."""
-        most = limits.PROJECTION_BATCH_RECORDS
-        fetched = await consumer.getmany(timeout_ms=250, max_records=most)
-        records = [record for part in fetched.values() for record in part]
-        if records and len(records) < most:
-            await asyncio.sleep(limits.PROJECTION_BATCH_MS / 1000)
-            fetched = await consumer.getmany(timeout_ms=0, max_records=most - len(records))
-            records += [record for part in fetched.values() for record in part]
-        return records
-
-    async def _fold(self, records: list[Any]) -> None:
-        started = time.monotonic()
-        batch: list[Placed] = []
-        moves: dict[int, tuple[int, int]] = {}
-        poisoned = False
-        for record in records:
-            moves[record.partition] = (self._next[record.partition], record.offset + 1)
+    async def _session(self) -> None:
+        """From one connection to its end."""
+        async with (
+            LogReader(self._bootstrap, ROOM_TOPIC) as reader,
+            self._engine.connect() as connection,
+            PoisonBox(self._bootstrap, client_id=self._name) as poison,
+        ):
+            partitions = await reader.partitions()
+            claims = Claims(connection, ROOM_TOPIC, partitions)
+            await claims.register(self._name)
+            store = ProjectionStore(connection, ROOM_TOPIC, claims.token)
+            folding = _Folding(reader, store, poison, FactReader(partitions))
             try:
-                placed = self._reader.read(record)
-            except PoisonError as error:
-                self._dead_letters.put(record, error.reason)
-                poisoned = True
-                continue
-            if placed is None:
-                metrics.REPEATS.inc()
-            else:
-                batch.append(placed)
-        if poisoned:
-            await self._writer.acknowledged(DEAD_LETTER_TOPIC, DEAD_LETTER_PARTITION)
-        await self._store.write(PROJECTIONS, batch, moves)
-        self._next.update({number: to for number, (_, to) in moves.items()})
-        metrics.FACTS.inc(len(batch))
-        metrics.BATCH_SECONDS.observe(time.monotonic() - started)
+                await self._fold(claims, folding)
+                await claims.release()
+            finally:
+                await folding.drop_ahead()
 
-    def _report_lag(self, consumer: AIOKafkaConsumer) -> None:
-        lag = 0
-        for number in self._partitions:
-            end = consumer.highwater(TopicPartition(ROOM_TOPIC, number))
-            lag += max(0, (end or 0) - self._next[number])
-        metrics.LAG.set(lag)
+    async def _fold(self, claims: Claims, folding: "_Folding") -> None:
+        renew_at_s = 0.0
+        while not self._stopping.is_set():
+            if time.monotonic() >= renew_at_s:
+                await folding.own(await claims.renew())
+                renew_at_s = time.monotonic() + limits.PROJECTOR_CLAIM_S
+            if folding.positions:
+                await folding.step()
+            else:
+                await self._pause(limits.PROJECTOR_CLAIM_S / 2)
+
+
+class _Folding:
+    """The partitions that are owned, and the batch that is being read for them."""
+
+    def __init__(
+        self, reader: LogReader, store: ProjectionStore, poison: PoisonBox, facts: FactReader
+    ) -> None:
+        self.positions: dict[int, int] = {}
+        """Committed, by partition."""
+        self._read: dict[int, int] = {}
+        """Read, by partition: ahead of what is committed by at most one batch."""
+        self._reader = reader
+        self._store = store
+        self._poison = poison
+        self._facts = facts
+        self._ahead: asyncio.Task[Collected] | None = None
+        self._next_at_s = 0.0
+
+    async def own(self, positions: dict[int, int]) -> None:
+        """These partitions are ours from now on."""
+        if positions.keys() == self.positions.keys():
+            return
+        await self.drop_ahead()
+        self.positions = dict(positions)
+        self._read = dict(positions)
+        await self._reader.assign(positions)
+        metrics.PARTITIONS.set(len(positions))
+        log.info("projector.owns", positions=positions)
+
+    async def drop_ahead(self) -> None:
+        """Forget what was read and not written; the partitions have to be assigned again."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def step(self) -> None:
+        """Write one batch, while the next one is read."""
+        collected = await (self._ahead or asyncio.create_task(self._collect()))
+        self._ahead = asyncio.create_task(self._collect())
+        if collected.records:
+            await self._write(collected)
+            metrics.LAG.set(self._reader.lag(self.positions))
+
+    async def _collect(self) -> Collected:
+        """Up to PROJECTION_BATCH_RECORDS records, at most once in PROJECTION_BATCH_MS."""
+        await asyncio.sleep(self._next_at_s - time.monotonic())
+        records = await self._reader.fetch(limits.PROJECTION_BATCH_RECORDS, _FETCH_MS)
+        self._next_at_s = time.monotonic() + limits.PROJECTION_BATCH_MS / 1000
+        starts = dict(self._read)
+        batch = Batch(PROJECTIONS)
+        batch.fold(records, self._facts, starts)
+        self._read.update({number: span.end for number, span in batch.spans.items()})
+        return Collected(records, starts, batch)
+
+    async def _write(self, collected: Collected) -> None:
+        """Commit a batch; when the database refuses a row of it, record by record."""
+        try:
+            await self._commit(collected.batch)
+        except _REFUSALS as error:
+            if not _refuses_data(error):
+                raise
+            await self._divide(collected.records, error)
+
+    async def _commit(self, batch: Batch) -> None:
+        for poison in batch.poison:
+            self._poison.put(poison.record, poison.reason)
+        await self._poison.acknowledged()
+        began_s = time.monotonic()
+        rows = await self._store.write(batch)
+        metrics.BATCH_SECONDS.observe(time.monotonic() - began_s)
+        metrics.BATCH_FACTS.observe(batch.facts)
+        metrics.FACTS.inc(batch.facts)
+        metrics.ROWS.inc(rows)
+        if batch.newest is not None:
+            metrics.DELAY.set(time.time() - batch.newest.timestamp())
+        self.positions.update({number: span.end for number, span in batch.spans.items()})
+
+    async def _divide(self, records: Sequence[Any], error: Exception) -> None:
+        """Halve what the database refuses until it is one record; set that one aside.
+
+        The reader lets nothing through that is known to do this; it must not stop a partition.
+        """
+        batch = Batch(PROJECTIONS)
+        if len(records) == 1:
+            reason = f"refused by the database: {error!r}"[:500]
+            self._poison.put(records[0], reason)
+            batch.pass_over(records[0], self.positions[records[0].partition])
+            await self._commit(batch)
+            return
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            batch = Batch(PROJECTIONS)
+            batch.fold(half, self._facts, self.positions)
+            try:
+                await self._commit(batch)
+            except _REFUSALS as half_error:
+                if not _refuses_data(half_error):
+                    raise
+                await self._divide(half, half_error)
+
+
+_BAD_DATA: Final = (asyncpg.DataError, UnicodeEncodeError, OverflowError)
+_REFUSALS: Final = (DBAPIError, *_BAD_DATA)
+
+
+def _refuses_data(error: BaseException) -> bool:
+    """Whether it is the rows that the database (or its driver) does not take.
+
+    Not a connection that broke, a lock, a full disk; and not a mistake of ours.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _BAD_DATA):
+            return True
+        cause = getattr(cause, "orig", None) or cause.__cause__
+    return False

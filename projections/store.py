@@ -1,171 +1,126 @@
-"""Positions and effects in one transaction, fenced.
+"""Effect and position in one transaction, fenced by the owner of the position.
 
 The trap (measured): raw asyncpg calls such as COPY inside SQLAlchemy's `begin()` are autocommit
 until SQLAlchemy itself has executed something, because its BEGIN is sent lazily. So the first
-statement of every transaction here is the fence, through Core.
+statement of every transaction here goes through Core, and it is the one that must come first
+anyway: lock the positions and compare them.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from sqlalchemy import Table, func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import asyncpg
+from sqlalchemy import ARRAY, BigInteger, Integer, bindparam, column, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engagement.domain import limits
-from projections.projection import Placed, Projection, TableName
-from projections.tables import OWNERS, POSITIONS, TIMELINE
+from projections.projection import Target
+from projections.room_facts import Batch, Span
+from projections.tables import POSITIONS
 
-LEASE_S = 5
-"""A projector that has not renewed for so long may be replaced."""
+_LOCK: Final = (
+    select(POSITIONS.c.partition, POSITIONS.c.next_offset, POSITIONS.c.owner)
+    .where(
+        POSITIONS.c.topic == bindparam("topic"),
+        POSITIONS.c.partition == func.any(bindparam("partitions", type_=ARRAY(Integer))),
+    )
+    .order_by(POSITIONS.c.partition)
+    .with_for_update()
+)
+
+
+def _move() -> Any:
+    moved = (
+        func.unnest(
+            bindparam("partitions", type_=ARRAY(Integer)),
+            bindparam("ends", type_=ARRAY(BigInteger)),
+        )
+        .table_valued(column("partition", Integer), column("end", BigInteger))
+        .render_derived(name="moved")
+    )
+    return (
+        update(POSITIONS)
+        .where(POSITIONS.c.topic == bindparam("topic_"), POSITIONS.c.partition == moved.c.partition)
+        .values(next_offset=moved.c.end)
+    )
+
+
+_MOVE: Final = _move()
 
 
 class FencedError(Exception):
-    """Somebody else owns the projections, or has moved their positions: nothing was written."""
+    """The partition is somebody else's now: nothing was written."""
 
 
-def live(table: Table) -> str:
-    """The physical name of a live table."""
-    return table.name
+class PositionMovedError(Exception):
+    """A position is not where it was left: nothing was written, it has to be read again."""
 
 
 class ProjectionStore:
-    """The projections of one topic, written by one owner at a time."""
+    """Writes batches over one connection.
 
-    def __init__(self, engine: AsyncEngine, topic: str, owner: str) -> None:
-        self._engine = engine
+    `owner` is the token that the positions must carry; None for a rebuild, which is alone with its
+    tables in a schema of its own.
+    """
+
+    def __init__(
+        self, connection: AsyncConnection, topic: str, owner: int | None, schema: str | None = None
+    ) -> None:
+        self._connection = connection
         self._topic = topic
         self._owner = owner
+        self._schema = schema
 
-    async def claim(self) -> bool:
-        """Become the owner if nobody is, or if the owner has not renewed for `LEASE_S`."""
-        stale = OWNERS.c.renewed_at < func.clock_timestamp() - func.make_interval(
-            0, 0, 0, 0, 0, 0, LEASE_S
-        )
-        statement = (
-            insert(OWNERS)
-            .values(topic=self._topic, owner=self._owner, renewed_at=func.clock_timestamp())
-            .on_conflict_do_update(
-                index_elements=[OWNERS.c.topic],
-                set_={"owner": self._owner, "renewed_at": func.clock_timestamp()},
-                where=stale | (OWNERS.c.owner == self._owner),
-            )
-            .returning(OWNERS.c.owner)
-        )
-        async with self._engine.begin() as connection:
-            return (await connection.execute(statement)).scalar_one_or_none() is not None
+    async def write(self, batch: Batch) -> int:
+        """Commit a batch with its positions; returns the number of rows.
 
-    async def release(self) -> None:
-        """Let the next one begin at once."""
-        async with self._engine.begin() as connection:
-            await connection.execute(
-                OWNERS.delete().where(OWNERS.c.topic == self._topic, OWNERS.c.owner == self._owner)
-            )
-
-    async def positions(self, partitions: Sequence[int]) -> dict[int, int]:
-        """Next offset of each partition; 0 for one that was never folded."""
-        async with self._engine.connect() as connection:
-            known = await self._positions(connection)
-        return {number: known.get(number, 0) for number in partitions}
-
-    async def newest_ids(self, partition: int) -> list[str]:
-        """Ids of the newest facts that were folded: the window in which repeats are dropped."""
-        statement = (
-            select(TIMELINE.c.event_id)
-            .where(TIMELINE.c.partition == partition)
-            .order_by(TIMELINE.c.offset.desc())
-            .limit(limits.SEED_FACTS_PER_PARTITION)
-        )
-        async with self._engine.connect() as connection:
-            ids = (await connection.execute(statement)).scalars().all()
-        return list(reversed(ids))
-
-    async def write(
-        self,
-        projections: Sequence[Projection],
-        batch: Sequence[Placed],
-        moves: Mapping[int, tuple[int, int]],
-    ) -> int:
-        """Fold a batch and move the positions; returns the number of facts written.
-
-        `moves` maps each partition to (the position expected, the next one). Raises FencedError,
-        and writes nothing, when another owner has taken over or a position is not as expected.
+        Raises FencedError or PositionMovedError, and has then written nothing.
         """
-        async with self.fenced(moves) as connection:
-            raw = await _driver(connection)
-            for projection in projections:
-                rows = projection.fold(batch)
-                if rows:
-                    await projection.write(raw, rows, live)
-            await self._move(connection, {number: to for number, (_, to) in moves.items()})
-        return len(batch)
+        try:
+            return await self._write(batch, careful=False)
+        except asyncpg.UniqueViolationError:
+            return await self._write(batch, careful=True)
 
-    @asynccontextmanager
-    async def fenced(
-        self, expected: Mapping[int, tuple[int, int]]
-    ) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only the owner has, at the positions that it expects."""
-        async with self._engine.begin() as connection:
-            # Through Core and first: this is what sends BEGIN (see the module's text), and the
-            # row lock is what keeps a successor out until we are done.
-            renewed = await connection.execute(
-                update(OWNERS)
-                .where(OWNERS.c.topic == self._topic, OWNERS.c.owner == self._owner)
-                .values(renewed_at=func.clock_timestamp())
-            )
-            if renewed.rowcount != 1:
-                raise FencedError(f"{self._topic} belongs to another projector")
-            known = await self._positions(connection)
-            for number, (was, _) in expected.items():
-                if known.get(number, 0) != was:
-                    raise FencedError(
-                        f"position of {self._topic}/{number} is {known.get(number, 0)}, "
-                        f"expected {was}"
-                    )
-            yield connection
+    async def _write(self, batch: Batch, *, careful: bool) -> int:
+        async with self._connection.begin():
+            await self._lock(batch.spans)
+            if not self._connection.sync_connection.in_transaction():  # type: ignore[union-attr]
+                raise AssertionError("no transaction: raw calls would be autocommit")
+            pooled = await self._connection.get_raw_connection()
+            driver: Any = pooled.driver_connection
+            if not driver.is_in_transaction():
+                raise AssertionError("BEGIN was not sent: raw calls would be autocommit")
+            target = Target(self._connection, driver, self._schema, careful=careful)
+            rows = 0
+            for projection in batch.projections:
+                rows += await projection.write(target)
+            await self._move(batch.spans)
+        return rows
 
-    async def _positions(self, connection: AsyncConnection) -> dict[int, int]:
-        rows = await connection.execute(
-            select(POSITIONS.c.partition, POSITIONS.c.next_offset).where(
-                POSITIONS.c.topic == self._topic
-            )
+    async def _lock(self, spans: Mapping[int, Span]) -> None:
+        """Take the positions' rows and compare them. The first statement: it sends BEGIN."""
+        found = await self._connection.execute(
+            _LOCK, {"topic": self._topic, "partitions": sorted(spans)}
         )
-        return {row.partition: row.next_offset for row in rows}
+        known = {row.partition: row for row in found}
+        for partition, span in spans.items():
+            row = known.get(partition)
+            if row is None or row.owner != self._owner:
+                owner = None if row is None else row.owner
+                raise FencedError(
+                    f"{self._topic}/{partition} belongs to {owner}, not to {self._owner}"
+                )
+            if row.next_offset != span.start:
+                raise PositionMovedError(
+                    f"{self._topic}/{partition} is at {row.next_offset}, not at {span.start}"
+                )
 
-    async def _move(self, connection: AsyncConnection, positions: Mapping[int, int]) -> None:
-        if not positions:
-            return
-        statement = insert(POSITIONS)
-        await connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[POSITIONS.c.topic, POSITIONS.c.partition],
-                set_={"next_offset": statement.excluded.next_offset},
-            ),
-            [
-                {"topic": self._topic, "partition": number, "next_offset": to}
-                for number, to in sorted(positions.items())
-            ],
+    async def _move(self, spans: Mapping[int, Span]) -> None:
+        partitions = sorted(spans)
+        await self._connection.execute(
+            _MOVE,
+            {
+                "topic_": self._topic,
+                "partitions": partitions,
+                "ends": [spans[partition].end for partition in partitions],
+            },
         )
-
-
-async def fold_into(
-    connection: AsyncConnection,
-    projections: Sequence[Projection],
-    batch: Sequence[Placed],
-    name_of: TableName,
-) -> None:
-    """Write a batch into other tables than the live ones (rebuild, verify), in a transaction."""
-    raw = await _driver(connection)
-    for projection in projections:
-        rows = projection.fold(batch)
-        if rows:
-            await projection.write(raw, rows, name_of)
-
-
-async def _driver(connection: AsyncConnection) -> Any:
-    """asyncpg's connection, for COPY and arrays; only after Core has opened the transaction."""
-    if not connection.in_transaction():
-        raise AssertionError("no transaction: raw calls would be autocommit")
-    pooled = await connection.get_raw_connection()
-    return pooled.driver_connection

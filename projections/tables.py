@@ -1,12 +1,17 @@
-"""The tables of all projections, as SQLAlchemy Core. The migrations must equal them (tested)."""
+"""The tables of all projections, as SQLAlchemy Core. The migrations must equal them (tested).
+
+Names carry no schema: a rebuild makes the same tables in a schema of its own and moves them over.
+"""
 
 from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -16,114 +21,155 @@ from sqlalchemy import (
     text,
 )
 
-METADATA: Final = MetaData(
-    naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_name)s"}
-)
+METADATA: Final = MetaData()
+
+
+def _bytewise() -> Text:
+    """Ids and names: compared byte by byte, whatever the database's own collation is."""
+    return Text(collation="C")
+
+
+def _moment(name: str, *, nullable: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
 
 POSITIONS: Final = Table(
     "projection_positions",
     METADATA,
-    Column("topic", Text, nullable=False),
+    Column("topic", _bytewise(), nullable=False),
     Column("partition", Integer, nullable=False),
     Column("next_offset", BigInteger, nullable=False),
+    Column("owner", BigInteger, nullable=True),
     PrimaryKeyConstraint("topic", "partition", name="pk_projection_positions"),
+    CheckConstraint("next_offset >= 0", name="ck_projection_positions_next_offset"),
 )
-"""Up to where the log is folded; moves in the same transaction as the effect."""
+"""Up to where the log is folded, and by whom it may be folded on (the projector's token).
 
-OWNERS: Final = Table(
-    "projection_owners",
+It moves in the same transaction as the effect, which first locks this row and compares both.
+"""
+
+PROJECTORS: Final = Table(
+    "projectors",
     METADATA,
-    Column("topic", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("renewed_at", DateTime(timezone=True), nullable=False),
-    PrimaryKeyConstraint("topic", name="pk_projection_owners"),
+    Column("token", BigInteger, Identity(always=True), nullable=False),
+    Column("topic", _bytewise(), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    _moment("connected_at"),
+    _moment("alive_until"),
+    PrimaryKeyConstraint("token", name="pk_projectors"),
 )
-"""Who may write: every transaction checks it, so a projector that slept commits nothing."""
+"""Projectors that share a topic's partitions, each a database session. Tokens only ever grow."""
 
 TIMELINE: Final = Table(
     "timeline",
     METADATA,
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
-    Column("room", Text, nullable=False),
-    Column("epoch", Integer, nullable=False),
+    Column("room", _bytewise(), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
     Column("pts_ms", BigInteger, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("event_id", Text, nullable=False),
-    Column("event", Text, nullable=False, comment="the record's value, byte for byte"),
+    Column("type", _bytewise(), nullable=False),
+    Column("event_id", _bytewise(), nullable=False),
+    Column("actor", _bytewise(), nullable=False),
+    _moment("at"),
+    Column("event", Text, nullable=False),
     PrimaryKeyConstraint("partition", "offset", name="pk_timeline"),
-    Index("ix_timeline_media", "room", "epoch", "pts_ms", "partition", "offset"),
+    Index("uq_timeline_event", "room", "event_id", unique=True),
     Index(
-        "ix_timeline_rare",
+        "ix_timeline_comments",
         "room",
-        "type",
-        "epoch",
-        "pts_ms",
+        "offset",
+        postgresql_where=text("type = 'comment.posted'"),
+    ),
+    Index(
+        "ix_timeline_media_comments",
+        *("room", "epoch", "pts_ms", "partition", "offset"),
+        postgresql_where=text("type = 'comment.posted'"),
+    ),
+    Index(
+        "ix_timeline_media_others",
+        *("room", "epoch", "pts_ms", "partition", "offset"),
+        postgresql_where=text("type <> 'comment.posted'"),
+    ),
+    Index(
+        "ix_timeline_types",
+        *("room", "type", "epoch", "pts_ms", "partition", "offset"),
         postgresql_where=text("type <> 'comment.posted'"),
     ),
 )
+"""Every fact of every room once; `event` is the record's value, byte for byte.
 
-COMMENTS: Final = Table(
-    "comments",
-    METADATA,
-    Column("partition", Integer, nullable=False),
-    Column("offset", BigInteger, nullable=False),
-    Column("room", Text, nullable=False),
-    Column("event_id", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("posted_us", BigInteger, nullable=False),
-    Column("text", Text, nullable=False),
-    PrimaryKeyConstraint("partition", "offset", name="pk_comments"),
-    Index("ix_comments_room", "room", "offset"),
-)
+Comments are most of it by far, so a comment is in as few indexes as its reads need: one in log
+order and one in media order. The other types, which are few, have one in common and one by type;
+a timeline of all types merges the two media indexes. `uq_timeline_event` makes a fact that was
+written twice one fact, however far apart the two are.
+"""
 
 TOMBSTONES: Final = Table(
     "comment_tombstones",
     METADATA,
-    Column("room", Text, nullable=False),
-    Column("target", Text, nullable=False),
-    Column("by", Text, nullable=False),
+    Column("room", _bytewise(), nullable=False),
+    Column("target", _bytewise(), nullable=False),
+    Column("by", _bytewise(), nullable=False),
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    Column("pts_ms", BigInteger, nullable=False),
+    _moment("at"),
     PrimaryKeyConstraint("room", "target", name="pk_comment_tombstones"),
 )
-"""Removed comments. Kept apart from the comments: a tombstone may come first."""
+"""Removed comments. Apart from the comments themselves: a tombstone may come first."""
 
 PRESENCE: Final = Table(
     "presence",
     METADATA,
-    Column("room", Text, nullable=False),
+    Column("room", _bytewise(), nullable=False),
     Column("window", BigInteger, nullable=False),
-    Column("online", Integer, nullable=False),
-    Column("joined_total", BigInteger, nullable=False),
-    Column("left_total", BigInteger, nullable=False),
+    Column("online", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    _moment("at"),
     PrimaryKeyConstraint("room", name="pk_presence"),
 )
 
 LIKES: Final = Table(
     "likes",
     METADATA,
-    Column("room", Text, nullable=False),
+    Column("room", _bytewise(), nullable=False),
     Column("window", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    _moment("at"),
     PrimaryKeyConstraint("room", name="pk_likes"),
 )
 
 ROOMS: Final = Table(
     "rooms",
     METADATA,
-    Column("room", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("session", Text, nullable=False),
-    Column("recorded", Boolean, nullable=False),
-    Column("opened_us", BigInteger, nullable=False),
-    Column("closed_us", BigInteger, nullable=True),
+    Column("room", _bytewise(), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("pts_ms", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    _moment("at"),
     PrimaryKeyConstraint("room", name="pk_rooms"),
 )
+"""Where each room's newest fact stands: its epoch is the room's current one."""
+
+SESSIONS: Final = Table(
+    "room_sessions",
+    METADATA,
+    Column("room", _bytewise(), nullable=False),
+    Column("session", _bytewise(), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("title", Text, nullable=True),
+    Column("host", _bytewise(), nullable=True),
+    Column("recorded", Boolean, nullable=True),
+    Column("opened_offset", BigInteger, nullable=True),
+    _moment("opened_at", nullable=True),
+    Column("reason", Text, nullable=True),
+    Column("closed_offset", BigInteger, nullable=True),
+    _moment("closed_at", nullable=True),
+    PrimaryKeyConstraint("room", "session", name="pk_room_sessions"),
+)
+"""Every live session of a room; the newest is the one that was opened last in the log."""

@@ -1,6 +1,6 @@
 """`engagement rebuild`: projections anew from offset 0, beside the live ones; compared; swapped."""
 
-import asyncio
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -9,11 +9,12 @@ from engagement.database.connection import create_engine
 from engagement.errors import BadRequestError
 from engagement.settings import Settings
 from projections.projection import Projection
+from projections.rebuild import Rebuilt
+from projections.rebuild import rebuild as rebuild_projections
 from projections.registry import PROJECTIONS, named
-from projections.shadow import Shadow
 
 
-def chosen(name: str | None) -> tuple[Projection, ...]:
+def chosen(name: str | None) -> Sequence[type[Projection]]:
     """The projections of this name, or all. Raises BadRequestError for an unknown name."""
     try:
         return named(name)
@@ -25,27 +26,31 @@ def chosen(name: str | None) -> tuple[Projection, ...]:
 
 
 def rebuild(settings: Settings, name: str | None) -> int:
-    """Exit code 0: the rebuilt tables are live now, whether or not they differed."""
-    return asyncio.run(_rebuild(settings, name))
+    """Exit code 0: the rebuilt tables are live now, whether or not the old ones were wrong.
 
+    Anything else is an error, and nothing was changed.
+    """
+    import uvloop
 
-async def _rebuild(settings: Settings, name: str | None) -> int:
+    done = uvloop.run(_rebuild(settings, name))
     console = Console()
-    engine = create_engine(settings)
-    try:
-        shadow = Shadow(engine, settings.bootstrap_servers, chosen(name))
-        with counted("rebuilding") as tell:
-            async with shadow.caught_up(tell) as connection:
-                difference = await shadow.difference(connection)
-                await shadow.swap(connection)
-    finally:
-        await engine.dispose()
-    console.print(f"{shadow.folded} facts folded")
-    if difference is None:
+    console.print(
+        f"{done.facts} facts of {done.records} records folded; "
+        f"the projector waited {done.pause_s * 1000:.0f} ms"
+    )
+    if done.difference is None:
         console.print("equal to what was live; swapped in")
     else:
-        console.print(
-            f"[yellow]differed[/] first in {difference.table} at partition "
-            f"{difference.partition}, offset {difference.offset}: {difference.what}; swapped in"
-        )
+        console.print("what was live [yellow]differed[/]; swapped in. First difference:")
+        console.print(str(done.difference), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+async def _rebuild(settings: Settings, name: str | None) -> Rebuilt:
+    projections = chosen(name)
+    engine = create_engine(settings, synchronous_commit="off", plan_cache_mode="auto")
+    try:
+        with counted("rebuilding " + (name or "all")) as tell:
+            return await rebuild_projections(engine, settings.bootstrap_servers, projections, tell)
+    finally:
+        await engine.dispose()

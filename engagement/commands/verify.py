@@ -1,23 +1,25 @@
 """`engagement verify`: proves that projection = fold(log), and that stamps follow from anchors."""
 
-import asyncio
-
 from rich.console import Console
 
 from engagement.commands.progress import counted
 from engagement.commands.rebuild import chosen
 from engagement.database.connection import create_engine
 from engagement.settings import Settings
-from projections.shadow import Shadow
+from projections.verify import Verified
+from projections.verify import verify as verify_projections
 
 STAMPS = "stamps"
 
 
 def verify(settings: Settings, name: str | None) -> int:
-    """Exit code 0 when all is equal, 1 otherwise, with the first wrong offset named."""
+    """Exit code 0 when all is equal, 1 otherwise, with the first wrong offset named.
+
+    `name` is a projection, `projections` for all of them, `stamps`, or None for everything.
+    """
     codes = []
     if name != STAMPS:
-        codes.append(asyncio.run(_verify_projections(settings, name)))
+        codes.append(_verify_projections(settings, None if name == "projections" else name))
     if name in (None, STAMPS):
         from engagement.commands.verify_stamps import verify_stamps
 
@@ -25,21 +27,27 @@ def verify(settings: Settings, name: str | None) -> int:
     return max(codes)
 
 
-async def _verify_projections(settings: Settings, name: str | None) -> int:
+def _verify_projections(settings: Settings, name: str | None) -> int:
+    import uvloop
+
+    found = uvloop.run(_verify(settings, name))
     console = Console()
+    if found.difference is None:
+        console.print(
+            f"[green]equal[/]: the projections are the fold of {found.facts} facts "
+            f"({found.records} records, {found.poison} set aside)"
+        )
+        return 0
+    console.print("[red]different[/]. First difference:")
+    console.print(str(found.difference), markup=False, highlight=False, soft_wrap=True)
+    return 1
+
+
+async def _verify(settings: Settings, name: str | None) -> Verified:
+    projections = chosen(name)
     engine = create_engine(settings)
     try:
-        shadow = Shadow(engine, settings.bootstrap_servers, chosen(name))
         with counted("folding the log") as tell:
-            async with shadow.caught_up(tell) as connection:
-                difference = await shadow.difference(connection)
+            return await verify_projections(engine, settings.bootstrap_servers, projections, tell)
     finally:
         await engine.dispose()
-    if difference is None:
-        console.print(f"[green]equal[/]: the projections are the fold of {shadow.folded} facts")
-        return 0
-    console.print(
-        f"[red]different[/]: {difference.table}, partition {difference.partition}, "
-        f"offset {difference.offset}: {difference.what}"
-    )
-    return 1

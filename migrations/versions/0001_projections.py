@@ -1,77 +1,75 @@
-"""The projections of the room topic, their positions and their owner.
+"""The projections of the room topic, their positions and their projectors.
 
-Revision: 0001
+Revision: 0001_projections
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0001_projections"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+_COMMENTS = sa.text("type = 'comment.posted'")
+_OTHERS = sa.text("type <> 'comment.posted'")
+_MEDIA_ORDER = ["epoch", "pts_ms", "partition", "offset"]
 
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False)
+
+def _bytewise(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(collation="C"), nullable=nullable)
+
+
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable)
 
 
 def _int(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.Integer, nullable=False)
 
 
-def _bigint(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, nullable=False)
+def _bigint(name: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=nullable)
+
+
+def _moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 
 def upgrade() -> None:
     op.create_table(
         "projection_positions",
-        _text("topic"),
+        _bytewise("topic"),
         _int("partition"),
         _bigint("next_offset"),
+        _bigint("owner", nullable=True),
         sa.PrimaryKeyConstraint("topic", "partition", name="pk_projection_positions"),
+        sa.CheckConstraint("next_offset >= 0", name="ck_projection_positions_next_offset"),
     )
     op.create_table(
-        "projection_owners",
-        _text("topic"),
-        _text("owner"),
-        sa.Column("renewed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("topic", name="pk_projection_owners"),
+        "projectors",
+        sa.Column("token", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        _bytewise("topic"),
+        _text("name"),
+        _int("pid"),
+        _moment("connected_at"),
+        _moment("alive_until"),
+        sa.PrimaryKeyConstraint("token", name="pk_projectors"),
     )
     _create_timeline()
-    _create_comments()
     op.create_table(
-        "presence",
-        _text("room"),
-        _bigint("window"),
-        _int("online"),
-        _bigint("joined_total"),
-        _bigint("left_total"),
+        "comment_tombstones",
+        _bytewise("room"),
+        _bytewise("target"),
+        _bytewise("by"),
+        _int("partition"),
         _bigint("offset"),
-        sa.PrimaryKeyConstraint("room", name="pk_presence"),
+        _moment("at"),
+        sa.PrimaryKeyConstraint("room", "target", name="pk_comment_tombstones"),
     )
-    op.create_table(
-        "likes",
-        _text("room"),
-        _bigint("window"),
-        _bigint("total"),
-        _bigint("offset"),
-        sa.PrimaryKeyConstraint("room", name="pk_likes"),
-    )
-    op.create_table(
-        "rooms",
-        _text("room"),
-        _text("status"),
-        _text("title"),
-        _text("host"),
-        _text("session"),
-        sa.Column("recorded", sa.Boolean, nullable=False),
-        _bigint("opened_us"),
-        sa.Column("closed_us", sa.BigInteger, nullable=True),
-        _bigint("offset"),
-        sa.PrimaryKeyConstraint("room", name="pk_rooms"),
-    )
+    _create_counts("presence", "online")
+    _create_counts("likes", "total")
+    _create_rooms()
 
 
 def _create_timeline() -> None:
@@ -79,60 +77,84 @@ def _create_timeline() -> None:
         "timeline",
         _int("partition"),
         _bigint("offset"),
-        _text("room"),
-        _int("epoch"),
+        _bytewise("room"),
+        _bigint("epoch"),
         _bigint("pts_ms"),
-        _text("type"),
-        _text("event_id"),
-        sa.Column("event", sa.Text, nullable=False, comment="the record's value, byte for byte"),
+        _bytewise("type"),
+        _bytewise("event_id"),
+        _bytewise("actor"),
+        _moment("at"),
+        _text("event"),
         sa.PrimaryKeyConstraint("partition", "offset", name="pk_timeline"),
     )
+    op.create_index("uq_timeline_event", "timeline", ["room", "event_id"], unique=True)
     op.create_index(
-        "ix_timeline_media", "timeline", ["room", "epoch", "pts_ms", "partition", "offset"]
+        "ix_timeline_comments", "timeline", ["room", "offset"], postgresql_where=_COMMENTS
     )
     op.create_index(
-        "ix_timeline_rare",
+        "ix_timeline_media_comments",
         "timeline",
-        ["room", "type", "epoch", "pts_ms"],
-        postgresql_where=sa.text("type <> 'comment.posted'"),
+        ["room", *_MEDIA_ORDER],
+        postgresql_where=_COMMENTS,
+    )
+    op.create_index(
+        "ix_timeline_media_others", "timeline", ["room", *_MEDIA_ORDER], postgresql_where=_OTHERS
+    )
+    op.create_index(
+        "ix_timeline_types", "timeline", ["room", "type", *_MEDIA_ORDER], postgresql_where=_OTHERS
     )
 
 
-def _create_comments() -> None:
+def _create_counts(table: str, value: str) -> None:
     op.create_table(
-        "comments",
+        table,
+        _bytewise("room"),
+        _bigint("window"),
+        _bigint(value),
         _int("partition"),
         _bigint("offset"),
-        _text("room"),
-        _text("event_id"),
-        _text("actor"),
-        _bigint("posted_us"),
-        _text("text"),
-        sa.PrimaryKeyConstraint("partition", "offset", name="pk_comments"),
+        _moment("at"),
+        sa.PrimaryKeyConstraint("room", name=f"pk_{table}"),
     )
-    op.create_index("ix_comments_room", "comments", ["room", "offset"])
+
+
+def _create_rooms() -> None:
     op.create_table(
-        "comment_tombstones",
-        _text("room"),
-        _text("target"),
-        _text("by"),
-        _int("partition"),
-        _bigint("offset"),
-        _int("epoch"),
+        "rooms",
+        _bytewise("room"),
+        _bigint("epoch"),
         _bigint("pts_ms"),
-        sa.PrimaryKeyConstraint("room", "target", name="pk_comment_tombstones"),
+        _int("partition"),
+        _bigint("offset"),
+        _moment("at"),
+        sa.PrimaryKeyConstraint("room", name="pk_rooms"),
+    )
+    op.create_table(
+        "room_sessions",
+        _bytewise("room"),
+        _bytewise("session"),
+        _int("partition"),
+        _text("title", nullable=True),
+        _bytewise("host", nullable=True),
+        sa.Column("recorded", sa.Boolean, nullable=True),
+        _bigint("opened_offset", nullable=True),
+        _moment("opened_at", nullable=True),
+        _text("reason", nullable=True),
+        _bigint("closed_offset", nullable=True),
+        _moment("closed_at", nullable=True),
+        sa.PrimaryKeyConstraint("room", "session", name="pk_room_sessions"),
     )
 
 
 def downgrade() -> None:
     for table in (
+        "room_sessions",
         "rooms",
         "likes",
         "presence",
         "comment_tombstones",
-        "comments",
         "timeline",
-        "projection_owners",
+        "projectors",
         "projection_positions",
     ):
         op.drop_table(table)

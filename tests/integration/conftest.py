@@ -1,7 +1,6 @@
 """What integration tests share: the database, a log of facts, a running projector."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -32,12 +31,7 @@ async def facts(engines: Settings) -> AsyncIterator[FactLog]:
 
 @pytest.fixture
 async def projector(engines: Settings, database: AsyncEngine) -> AsyncIterator[Projector]:
-    running = Projector(
-        database,
-        engines.bootstrap_servers,
-        partitions=engines.partitions,
-        owner=os.urandom(4).hex(),
-    )
+    running = Projector(database, engines.bootstrap_servers, name="tests")
     task = asyncio.create_task(running.run())
     yield running
     running.stop()

@@ -6,26 +6,30 @@ import subprocess
 import sys
 
 import pytest
-from sqlalchemy import delete, select, update
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engagement.domain import events
-from engagement.errors import BadRequestError
+from engagement.errors import BadRequestError, ConflictError
 from engagement.log.topics import partition_of
 from engagement.settings import Settings
+from projections.compare import Difference
 from projections.queries import RoomQueries
+from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS, named
 from projections.runner import Projector
-from projections.shadow import Difference, Shadow
-from projections.tables import LIKES, TIMELINE
+from projections.tables import LIKES, METADATA, TIMELINE, TOMBSTONES
+from projections.verify import verify
 from tests.conftest import process_environment
 from tests.facts import FactLog, folded_up_to, ids
+from tests.waiting import until
 
 
 async def first_difference(engines: Settings, database: AsyncEngine) -> Difference | None:
-    shadow = Shadow(database, engines.bootstrap_servers, PROJECTIONS)
-    async with shadow.caught_up(lambda *_: None) as connection:
-        return await shadow.difference(connection)
+    found = await verify(database, engines.bootstrap_servers, PROJECTIONS, lambda done, total: None)
+    return found.difference
 
 
 async def a_room_with_history(
@@ -54,8 +58,8 @@ async def test_the_projections_equal_the_fold_of_the_log(
     assert await first_difference(engines, database) is None
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing", "extra", "count"])
-async def test_verify_names_the_first_wrong_offset(
+@pytest.mark.parametrize("damage", ["changed", "missing", "extra", "count", "tombstone", "nowhere"])
+async def test_verify_names_the_first_wrong_offset_and_a_rebuild_mends_it(
     engines: Settings,
     database: AsyncEngine,
     facts: FactLog,
@@ -65,6 +69,7 @@ async def test_verify_names_the_first_wrong_offset(
 ) -> None:
     await a_room_with_history(engines, database, facts, room)
     partition = partition_of(room, engines.partitions)
+    table = {"count": "likes", "tombstone": "comment_tombstones"}.get(damage, "timeline")
     async with database.begin() as connection:
         rows = select(TIMELINE).where(TIMELINE.c.room == room).order_by(TIMELINE.c.offset)
         row = (await connection.execute(rows)).all()[100]
@@ -76,21 +81,94 @@ async def test_verify_names_the_first_wrong_offset(
             await connection.execute(delete(TIMELINE).where(here))
         elif damage == "extra":
             at = -5
-            values = {**row._mapping, "offset": at}
+            values = {**row._mapping, "offset": at, "event_id": "made up"}
             await connection.execute(TIMELINE.insert().values(values))
+        elif damage == "nowhere":
+            at, partition = -1, 999
+            values = {**row._mapping, "partition": 999, "event_id": "made up"}
+            await connection.execute(TIMELINE.insert().values(values))
+        elif damage == "tombstone":
+            there = TOMBSTONES.c.room == room
+            at = (await connection.execute(select(TOMBSTONES.c.offset).where(there))).scalar_one()
+            await connection.execute(delete(TOMBSTONES).where(there))
         else:
             likes = (await connection.execute(select(LIKES).where(LIKES.c.room == room))).one()
             at = likes.offset
             await connection.execute(update(LIKES).where(LIKES.c.room == room).values(total=8))
-    found = await first_difference(engines, database)
-    shadow = Shadow(database, engines.bootstrap_servers, PROJECTIONS)
-    async with shadow.caught_up(lambda *_: None) as connection:
-        await shadow.swap(connection)
 
+    found = await first_difference(engines, database)
+    rebuilt = await rebuild(
+        database, engines.bootstrap_servers, PROJECTIONS, lambda done, total: None
+    )
     assert found is not None
-    assert found.offset == at
-    assert found.table == ("likes" if damage == "count" else "timeline")
+    assert (found.table, found.partition, found.offset) == (table, partition, at)
+    assert rebuilt.difference is not None
+    assert rebuilt.difference.table == table
+    assert rebuilt.difference.partition == partition
     assert await first_difference(engines, database) is None, "the rebuild mended it"
+
+
+async def test_two_rebuilds_make_the_same_rows(
+    engines: Settings, database: AsyncEngine, facts: FactLog, projector: Projector, room: str
+) -> None:
+    await a_room_with_history(engines, database, facts, room)
+    for _ in range(2):
+        rebuilt = await rebuild(
+            database, engines.bootstrap_servers, PROJECTIONS, lambda done, total: None
+        )
+        assert rebuilt.difference is None
+        assert rebuilt.records >= rebuilt.facts > 200
+    async with database.connect() as connection:
+        schemas = await connection.execute(
+            text("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'engagement%'")
+        )
+        assert schemas.all() == [], "nothing is left behind"
+        differences = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), METADATA)
+        )
+        assert differences == [], "the tables that were moved in are those of the migrations"
+
+
+async def test_only_one_rebuild_runs_at_a_time(
+    engines: Settings, database: AsyncEngine, facts: FactLog, projector: Projector, room: str
+) -> None:
+    await a_room_with_history(engines, database, facts, room)
+    runs = [
+        rebuild(database, engines.bootstrap_servers, PROJECTIONS, lambda done, total: None)
+        for _ in range(2)
+    ]
+    answers = await asyncio.gather(*runs, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, ConflictError)]
+    assert len(refused) == 1, answers
+
+
+async def test_a_rebuild_that_meets_a_long_read_waits_for_it_and_disturbs_nobody(
+    engines: Settings,
+    database: AsyncEngine,
+    facts: FactLog,
+    projector: Projector,
+    queries: RoomQueries,
+    room: str,
+) -> None:
+    kept = await a_room_with_history(engines, database, facts, room)
+    async with database.connect() as reading:
+        await reading.execute(select(TIMELINE.c.offset).limit(1))
+        running = asyncio.create_task(
+            rebuild(
+                database, engines.bootstrap_servers, named("timeline"), lambda done, total: None
+            )
+        )
+
+        async def gave_way() -> bool:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            async with database.connect() as connection:
+                return bool((await connection.execute(waiting)).scalar_one())
+
+        await until(gave_way, "the exchange waits for the reader")
+        page = await queries.timeline(room, types=["comment.posted"], limit=1000)
+        assert comments_of(page.items) == kept
+        await reading.rollback()
+        assert (await running).difference is None
 
 
 async def test_a_rebuild_under_load_never_shows_a_wrong_timeline(
@@ -122,10 +200,10 @@ async def test_a_rebuild_under_load_never_shows_a_wrong_timeline(
     reader, load = asyncio.create_task(read()), asyncio.create_task(write())
     try:
         for name in (None, "timeline", "comments", "likes"):
-            shadow = Shadow(database, engines.bootstrap_servers, named(name))
-            async with shadow.caught_up(lambda *_: None) as connection:
-                assert await shadow.difference(connection) is None
-                await shadow.swap(connection)
+            rebuilt = await rebuild(
+                database, engines.bootstrap_servers, named(name), lambda done, total: None
+            )
+            assert rebuilt.difference is None
     finally:
         done.set()
         await asyncio.gather(reader, load)
