@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engagement.domain import limits
 from engagement.domain.media_time import RTP_MODULUS, pts_of_rtp
-from tests.property.media_clock_world import RATE, START_MS, Act, Publishing, World
+from tests.property.media_clock_world import RATE, START_MS, TIMER_LATE_MS, Act, Publishing, World
 
 quiet = st.builds(
     Publishing,
@@ -60,13 +60,21 @@ def test_a_step_of_the_publishers_clock_is_told_and_moves_nothing(
     assert abs(line_moved_ms) <= 10
 
 
+@pytest.mark.parametrize("by_ms", [5_000.0, -5_000.0])
+def test_a_clock_that_is_set_while_frames_are_late_is_no_jump_of_the_timeline(by_ms: float) -> None:
+    acts = [Act("run", 3_000), Act("publisher_step", by_ms), Act("late", 900), Act("run", 3_000)]
+    world = World(Publishing(), acts)
+    assert {event.anchor.epoch for _, event in world.events} == {1}
+    assert "publisher_clock" in reasons(world)
+
+
 @settings(max_examples=20, deadline=None)
-@given(quiet)
-def test_the_offset_of_the_publishers_clock_is_found(publishing: Publishing) -> None:
-    world = World(publishing, [Act("run", 8_000)])
+@given(quiet, st.one_of(st.just(0.0), big_steps))
+def test_the_offset_of_the_publishers_clock_is_found(publishing: Publishing, by_ms: float) -> None:
+    world = World(publishing, [Act("run", 4_000), Act("publisher_step", by_ms), Act("run", 4_000)])
     # All of the drift since the start, the least delay, and jitter that never was least.
     drifted_ms = 8_000 * publishing.drift_ppm / 1e6
-    wanted_ms = -publishing.offset_ms + publishing.delay_ms - drifted_ms
+    wanted_ms = -publishing.offset_ms - by_ms + publishing.delay_ms - drifted_ms
     assert world.estimator.publisher_offset_ms == pytest.approx(wanted_ms, abs=10)
 
 
@@ -109,10 +117,12 @@ def test_a_short_stall_is_announced_again_and_again_and_stays_in_the_epoch(kind:
 
 def test_a_long_stall_ends_the_epoch_where_its_last_frame_was() -> None:
     world = World(Publishing(), [Act("run", 3_000), Act("lost", 5_000), Act("run", 2_000)])
-    closed = next(event for _, event in world.events if event.kind == "clock.epoch.closed")
+    at_ms, closed = next(e for e in world.events if e[1].kind == "clock.epoch.closed")
     assert closed.reason == "gap"
-    last_before_ms = max(s.media_ms for s in world.frames if s.media_ms <= 3_001)
-    assert closed.anchor.pts_ms == pytest.approx(last_before_ms, abs=0.02)
+    last = max((s for s in world.frames if s.media_ms <= 3_001), key=lambda s: s.media_ms)
+    assert closed.anchor.pts_ms == pytest.approx(last.media_ms, abs=0.02)
+    waited_ms = at_ms - last.frame.arrival_ms
+    assert 0 <= waited_ms - limits.CLOCK_GAP_MS <= TIMER_LATE_MS
     assert reasons(world)[reasons(world).index("gap") + 1] == "gap"
     assert world.anchors()[-1].epoch == 2
 

@@ -112,3 +112,15 @@ def test_a_deadline_that_has_not_come_says_nothing() -> None:
     assert kinds(estimator.check(deadline_ms)) == [("stepped", "stalled")]
     later_ms = estimator.deadline_ms
     assert later_ms is not None and later_ms - deadline_ms > deadline_ms - (T0 + 59 * FRAME)
+
+
+def test_two_anchors_of_one_instant_still_have_an_order() -> None:
+    # A process that slept through a deadline says both things when the next frame comes.
+    estimator = MediaClockEstimator("r", 1)
+    for number in range(60):
+        at_ms = T0 + number * FRAME
+        estimator.frame(Frame(1, number * 3_600, at_ms, capture_ms=at_ms))
+    at_ms = T0 + 70 * FRAME
+    events = estimator.frame(Frame(1, 70 * 3_600, at_ms, capture_ms=at_ms + 900))
+    assert kinds(events) == [("stepped", "stalled"), ("stepped", "publisher_clock")]
+    assert events[1].anchor.at_us == events[0].anchor.at_us + 1
