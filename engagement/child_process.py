@@ -98,13 +98,19 @@ def command_of(pid: int) -> list[str]:
     return []
 
 
-def end_orphan(pid_file: Path, mark: str, end_signal: int = signal.SIGKILL) -> None:
-    """End the process that a former run left, if its command line still holds `mark`."""
+def marked_process(pid_file: Path, mark: str) -> int | None:
+    """The pid in a file, if that process lives and its command line holds `mark`."""
     try:
         pid = int(pid_file.read_text().split()[0])
     except (OSError, ValueError, IndexError):
-        return
-    if _is_marked(pid, mark):
+        return None
+    return pid if _is_marked(pid, mark) else None
+
+
+def end_orphan(pid_file: Path, mark: str, end_signal: int = signal.SIGKILL) -> None:
+    """End the process that a former run left, if its command line still holds `mark`."""
+    pid = marked_process(pid_file, mark)
+    if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, end_signal)
         if not wait_until(lambda: not _is_marked(pid, mark), ORPHAN_TIMEOUT_S):

@@ -145,11 +145,14 @@ def migrate(
 @app.command()
 def topics(
     check: Annotated[bool, typer.Option("--check", help="Create nothing, only compare.")] = False,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Set the configuration of those that differ.")
+    ] = False,
 ) -> None:
     """Create missing topics; exit 1 if any differs from its declaration."""
     from engagement.commands.topics import topics as run
 
-    raise typer.Exit(run(settings(), check=check))
+    raise typer.Exit(run(settings(), check=check, correct=correct))
 
 
 @app.command()

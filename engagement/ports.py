@@ -26,7 +26,7 @@ def answers(port: int, host: str = "127.0.0.1", timeout_s: float = 1) -> bool:
     On a port of the ephemeral range a probe may connect to itself: that does not count.
     """
     try:
-        with socket.create_connection((host, port), timeout_s) as probe:
+        with socket.create_connection((host.strip("[]"), port), timeout_s) as probe:
             return bool(probe.getsockname() != probe.getpeername())
     except OSError:
         return False
@@ -45,3 +45,9 @@ def require_free(
                 code="port_in_use",
             )
         time.sleep(_CHECK_EVERY_S)
+
+
+def dialled(host: str) -> str:
+    """Where to reach a server that listens on this address, as it stands in a URL."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - only compared
+    return f"[{host}]" if ":" in host else host

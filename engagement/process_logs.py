@@ -13,6 +13,9 @@ import msgspec
 
 READ_BYTES_MAX: Final = 64 * 1024
 """Of one file at a time; a process that says more is cut short."""
+AGAIN_S: Final = 10.0
+"""The same line is shown once in this time."""
+_LINES_KNOWN_MAX: Final = 500
 _QUIET: Final = ("debug", "info")
 _LEFT_OUT: Final = ("process", "timestamp", "logger")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -65,3 +68,24 @@ def readable(name: str, line: str, *, everything: bool = False) -> str | None:
     event = entry.pop("event", "")
     more = " ".join(f"{key}={value}" for key, value in entry.items() if key not in _LEFT_OUT)
     return f"{name} | {level}: {event} {more}".rstrip()
+
+
+class Repeats:
+    """Leaves out lines that are said over and over, and says later how often."""
+
+    def __init__(self) -> None:
+        self._shown_at_s: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def take(self, line: str, now_s: float) -> str | None:
+        """What to show of a line that comes now."""
+        before_s = self._shown_at_s.get(line)
+        if before_s is not None and now_s - before_s < AGAIN_S:
+            self._left_out[line] = self._left_out.get(line, 0) + 1
+            return None
+        if len(self._shown_at_s) >= _LINES_KNOWN_MAX:
+            self._shown_at_s.clear()
+            self._left_out.clear()
+        self._shown_at_s[line] = now_s
+        times = self._left_out.pop(line, 0)
+        return f"{line} ({times} times more before)" if times else line

@@ -27,8 +27,8 @@ from engagement.errors import ConflictError, UnavailableError
 from engagement.log import admin
 from engagement.log.embedded import EmbeddedKafka
 from engagement.log.kafka_jars import Tell, silent
-from engagement.ports import require_free
-from engagement.process_logs import LogFollower, readable
+from engagement.ports import dialled, require_free
+from engagement.process_logs import LogFollower, Repeats, readable
 from engagement.settings import Settings
 from engagement.supervised_child import SupervisedChild
 
@@ -270,13 +270,15 @@ class Supervisor:
                 self._note_pids()
 
     async def _follow(self) -> None:
+        repeats = Repeats()
         while True:
             await asyncio.sleep(FOLLOW_S)
             for follower in self._followers:
                 for line in follower.lines():
                     text = readable(follower.name, line, everything=self._verbose)
-                    if text is not None:
-                        self._show(text)
+                    shown = text and repeats.take(text, time.monotonic())
+                    if shown:
+                        self._show(shown)
 
     def _note_pids(self) -> None:
         """Name every process, for people and for tests that kill them."""
@@ -298,7 +300,7 @@ class Supervisor:
     async def _gateway_ready(self, gateway: SupervisedChild, port: int) -> None:
         import httpx
 
-        url = f"http://{_dialled(self._settings.host)}:{port}/readyz"
+        url = f"http://{dialled(self._settings.host)}:{port}/readyz"
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         async with httpx.AsyncClient(trust_env=False) as client:
             while True:
@@ -338,12 +340,6 @@ def _first_of(failed: BaseException) -> BaseException:
     while isinstance(failed, BaseExceptionGroup):
         failed = failed.exceptions[0]
     return failed
-
-
-def _dialled(host: str) -> str:
-    """Where to reach a server that listens on this address."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - only compared
-    return f"[{host}]" if ":" in host else host
 
 
 async def _in_daemon_thread(work: Callable[[], T]) -> T:

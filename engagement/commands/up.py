@@ -58,7 +58,7 @@ def _supervise(
             asyncio.run(supervisor.run(ready))
         except EngagementError as error:
             clear()
-            console.print(f"[red]{error.code}[/]: {error.detail}")
+            console.print(f"{error.code}: {error.detail}", markup=False, soft_wrap=True)
             return EXIT_FAILED
     structlog.get_logger().info("stopped", data=str(settings.data_dir.resolve()))
     return 0

@@ -1,7 +1,6 @@
 """The broker's topics: wait for it, create what is missing, compare what is with what should be."""
 
 import asyncio
-import socket
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -10,6 +9,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from engagement.errors import UnavailableError
 from engagement.log.topics import TOPICS, Topic
+from engagement.ports import answers
 from engagement.settings import Settings
 
 
@@ -40,15 +40,8 @@ async def wait_for_broker(bootstrap: str, timeout_s: float = 60) -> None:
 
 def _listens(bootstrap: str) -> bool:
     """Whether any of the servers takes connections, and is not the probe itself."""
-    for server in bootstrap.split(","):
-        host, _, port = server.strip().rpartition(":")
-        try:
-            with socket.create_connection((host, int(port)), 0.5) as probe:
-                if probe.getsockname() != probe.getpeername():
-                    return True
-        except OSError:
-            continue
-    return False
+    places = (server.strip().rpartition(":") for server in bootstrap.split(","))
+    return any(port.isdigit() and answers(int(port), host, 0.5) for host, _, port in places)
 
 
 async def _answers(bootstrap: str) -> bool:
@@ -75,7 +68,8 @@ def _declaration(topic: Topic, settings: Settings) -> NewTopic:
 async def create_topics(settings: Settings) -> list[str]:
     """Create the topics that are missing; returns their names. Idempotent.
 
-    Returns when every partition has a leader: a first produce must not meet a topic without one.
+    Returns when every partition has a leader and groups have a coordinator: neither a first
+    produce nor a first worker must meet a broker that is not ready for it.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
     await admin.start()
@@ -86,6 +80,7 @@ async def create_topics(settings: Settings) -> list[str]:
             answer = await admin.create_topics([_declaration(t, settings) for t in missing])
             _raise_errors(answer)
         await _wait_for_leaders(admin)
+        await _wait_for_coordinator(admin)
         return [topic.name for topic in missing]
     finally:
         await admin.close()
@@ -111,6 +106,45 @@ async def _wait_for_leaders(admin: AIOKafkaAdminClient, timeout_s: float = 30) -
         if loop.time() > deadline:
             raise UnavailableError("some partitions have no leader", code="log_unavailable")
         await asyncio.sleep(0.05)
+
+
+async def _wait_for_coordinator(admin: AIOKafkaAdminClient, timeout_s: float = 30) -> None:
+    """The first question makes the broker create its topic of group offsets."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        try:
+            await admin.find_coordinator("engagement")
+        except KafkaError as error:
+            if loop.time() > deadline:
+                raise UnavailableError(
+                    f"consumer groups have no coordinator: {error}", code="log_unavailable"
+                ) from error
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def correct_topics(settings: Settings) -> None:
+    """Give every topic its declared configuration; what nobody declared goes to its default.
+
+    Raises UnavailableError when the broker refuses.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    await admin.start()
+    try:
+        replies = await admin.alter_configs(
+            [
+                ConfigResource(ConfigResourceType.TOPIC, topic.name, topic.config())
+                for topic in TOPICS
+            ]
+        )
+    finally:
+        await admin.close()
+    for reply in replies:
+        for code, message, _type, name in reply.resources:
+            if code:
+                raise UnavailableError(f"cannot configure topic {name}: {message}")
 
 
 async def compare_topics(settings: Settings) -> list[Difference]:
@@ -155,11 +189,11 @@ def _compare_partitions(
 
 
 async def _config(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    replies = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     return {
         entry[0]: entry[1]
-        for answer in answers
-        for resource in answer.resources
+        for reply in replies
+        for resource in reply.resources
         for entry in resource[4]
     }
 

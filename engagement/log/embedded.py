@@ -86,6 +86,10 @@ class EmbeddedKafka:
             self._pid_file.unlink(missing_ok=True)
         self._lock.release()
 
+    def process_runs(self) -> bool:
+        """Whether a broker of this directory runs, whoever started it."""
+        return child_process.marked_process(self._pid_file, str(self._properties)) is not None
+
     def kill(self) -> None:
         """SIGKILL, for fault tests."""
         if self.process is not None:
