@@ -18,6 +18,8 @@ from engagement.settings import Settings
 RETRIES_MAX: Final = 20
 RETRY_S: Final = 0.3
 CONNECTIONS_MAX: Final = 64
+TOKEN_S: Final = 24 * 3600
+"""A crowd lasts a day at most."""
 
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder().decode
@@ -28,12 +30,20 @@ def base_url(settings: Settings) -> str:
     return f"http://{settings.host}:{settings.port}"
 
 
+def headers_of(settings: Settings, user: str, role: str) -> dict[str, str]:
+    """How this user names himself: a token where we can sign one, else the dev header."""
+    if settings.auth == "dev" or not settings.jwt_secret:
+        return {"X-User": user, "X-Role": role}
+    signed = token(settings, user=user, role=role, lifetime_s=TOKEN_S)
+    return {"Authorization": f"Bearer {signed}"}
+
+
 class Poster:
     """Posts requests as many users; repeats with the same ids until somebody answers."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tokens: dict[tuple[str, str], str] = {}
+        self._headers: dict[tuple[str, str], dict[str, str]] = {}
         self._client = httpx.AsyncClient(
             base_url=base_url(settings),
             trust_env=False,
@@ -48,14 +58,11 @@ class Poster:
         await self._client.aclose()
 
     def headers(self, user: str, role: str) -> dict[str, str]:
-        """How this user names himself: a token where we can sign one, else the dev header."""
-        if self._settings.auth == "dev" or not self._settings.jwt_secret:
-            return {"X-User": user, "X-Role": role}
-        known = self._tokens.get((user, role))
+        """As :func:`headers_of`; a token is signed once per user."""
+        known = self._headers.get((user, role))
         if known is None:
-            known = token(self._settings, user=user, role=role, lifetime_s=24 * 3600)
-            self._tokens[user, role] = known
-        return {"Authorization": f"Bearer {known}"}
+            known = self._headers[user, role] = headers_of(self._settings, user, role)
+        return known
 
     async def call(
         self, method: str, path: str, *, user: str, role: str, body: Any = None

@@ -1,24 +1,43 @@
 """What an import will write: anchors for the clock topic and requests with their anchors. Pure."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 from uuid import uuid5
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
 from engagement.domain import limits, requests
+from engagement.domain.clock_events import ClockKind, clock_event
 from engagement.domain.envelope import Accepted
-from engagement.domain.events import ClockAnchored, Decided
-from engagement.domain.media_time import Anchor, Stamp
+from engagement.domain.events import Decided
+from engagement.domain.media_time import Anchor, stamp
 from engagement.domain.names import derived_id
 from engagement.recordings.clock_fit import ClockFit, Point, fit_clock
 from engagement.recordings.rows import SOURCE_NAMESPACE, Recording, Row
 
 ENGINE: Final = "recording"
-EPOCH: Final = 1
-"""A recording is one publication, however often its clocks stepped."""
 RATE: Final = 90_000
 ROUNDING_MS: Final = 1.0
+
+
+class RoomPast(Struct):
+    """What the log knows of a room before an import."""
+
+    open_as: str = ""
+    """`live` or `recorded` while the room is open."""
+    host: str = ""
+    openings: int = 0
+    epoch_of_request: dict[str, int] = field(default_factory=dict)
+    """Requests that have facts already, and the epoch these are stamped in."""
+    newest_epoch: int = 0
+
+
+class OffClock(Struct, frozen=True):
+    """A row whose own media offset is outside of the stated uncertainty of its stamp."""
+
+    line: int
+    residual_ms: float
 
 
 class ImportPlan(Struct, frozen=True):
@@ -29,76 +48,104 @@ class ImportPlan(Struct, frozen=True):
     """`anchor` is an index into `anchors`."""
     closing: Accepted
     anchors: list[Anchor]
+    """The last one ends the epoch; only the closing is stamped with it."""
     steps: list[bool]
     """Whether each anchor announces a step."""
     fit: ClockFit | None
     residuals_ms: list[float]
     """Stamped media time minus the row's own, for every row that had one."""
+    off_clock: list[OffClock]
 
 
-def plan_import(recording: Recording, *, room: str, host: str, title: str) -> ImportPlan:
-    """Plan the import of a recording that has at least one row."""
+def plan_import(
+    recording: Recording, *, room: str, host: str, title: str, past: RoomPast | None = None
+) -> ImportPlan:
+    """Plan the import of a recording that has at least one row into a room with this past."""
+    past = past or RoomPast()
     rows = recording.rows
-    fit = fit_clock(_clock_points(rows))
     first_us, last_us = rows[0].sent_us, rows[-1].sent_us
-    anchors, steps = _anchors(room, fit, first_us, last_us) if fit else ([], [])
+    request_of_row = [list(_requests(room, row)) for row in rows]
+    ids = [request.id for requests in request_of_row for request in requests]
+    fit = fit_clock(_clock_points(rows))
+    epoch = _epoch(past, ids)
+    anchors, steps = _anchors(room, epoch, fit, first_us, last_us) if fit else ([], [])
     asked: list[Accepted] = []
     residuals: list[float] = []
+    off_clock: list[OffClock] = []
     at = 0
-    for row in rows:
-        while at + 1 < len(anchors) and anchors[at + 1].at_us <= row.sent_us:
+    for row, wanted in zip(rows, request_of_row, strict=True):
+        while at + 2 < len(anchors) and anchors[at + 1].at_us <= row.sent_us:
             at += 1
         anchor: int | UnsetType = at if anchors else UNSET
-        asked.extend(_requests(room, row, anchor))
-        if fit is not None and row.media_offset_ms is not None:
-            residuals.append(fit.media_at(row.sent_us / 1000) - row.media_offset_ms)
-    opening = requests.RoomOpen(
-        id=_request_id(room, "open", first_us),
-        data=requests.RoomOpening(title=title, host=host, recorded=True),
-    )
-    closing = requests.RoomClose(
-        id=_request_id(room, "close", last_us), data=requests.RoomClosing("recording ended")
-    )
+        asked.extend(
+            Accepted(room, row.user, "viewer", row.sent_us, request, anchor=anchor)
+            for request in wanted
+        )
+        if anchors and row.media_offset_ms is not None:
+            mark = stamp(anchors[at], 0.0, row.sent_us)
+            residual_ms = mark.pts_ms - row.media_offset_ms
+            residuals.append(residual_ms)
+            if abs(residual_ms) > (mark.err_ms or 0.0):
+                off_clock.append(OffClock(row.line, residual_ms))
+    opening, closing = _frame(room, host, title, _digest(ids), past.openings)
     return ImportPlan(
-        opening=Accepted(room, host, "service", first_us, opening, anchor=_first(anchors)),
+        opening=Accepted(room, host, "service", first_us, opening, anchor=0 if anchors else UNSET),
         requests=asked,
-        closing=Accepted(room, host, "service", last_us, closing, anchor=_last(anchors)),
+        closing=Accepted(
+            room, host, "service", last_us, closing, anchor=len(anchors) - 1 if anchors else UNSET
+        ),
         anchors=anchors,
         steps=steps,
         fit=fit,
         residuals_ms=residuals,
+        off_clock=off_clock,
     )
 
 
 def anchor_facts(plan: ImportPlan, room: str) -> Iterator[Decided]:
     """The plan's anchors as facts of the clock topic: an epoch from its opening to its end."""
-    last = len(plan.anchors) - 1
     for number, anchor in enumerate(plan.anchors):
-        kind = "clock.anchored"
+        kind: ClockKind = "clock.anchored"
         if number == 0:
             kind = "clock.epoch.opened"
-        elif number == last:
+        elif anchor.ended:
             kind = "clock.epoch.closed"
         elif plan.steps[number]:
             kind = "clock.stepped"
-        yield Decided(
-            kind=kind,
-            id=anchor.id,
-            room=room,
-            at_us=anchor.at_us,
-            stamp=Stamp(anchor.epoch, round(anchor.pts_ms), anchor.err_ms, anchor.id),
-            data=ClockAnchored(
-                epoch=anchor.epoch,
-                engine=ENGINE,
-                rate=anchor.rate,
-                rtp=anchor.rtp,
-                pts_ms=anchor.pts_ms,
-                wall_ms=anchor.wall_ms,
-                offset_ms=anchor.offset_ms,
-                err_ms=anchor.err_ms,
-                at_us=anchor.at_us,
+        yield clock_event(room, kind, anchor, engine=ENGINE)
+
+
+def _epoch(past: RoomPast, ids: Sequence[str]) -> int:
+    """A recording is one publication, however often its clocks stepped: one epoch.
+
+    Also when a part of it is there already; another recording gets the next one.
+    """
+    known = past.epoch_of_request
+    for request_id in ids:
+        if known.get(request_id):
+            return known[request_id]
+    return past.newest_epoch + 1
+
+
+def _frame(
+    room: str, host: str, title: str, digest: str, openings: int
+) -> tuple[requests.RoomOpen, requests.RoomClose]:
+    """Opening and closing of the session.
+
+    The closing's id says which recording is there whole. The opening's also counts the openings
+    before: a room that was closed in the middle of an import must open again.
+    """
+    return (
+        requests.RoomOpen(
+            id=_request_id(room, "open", digest, openings),
+            data=requests.RoomOpening(
+                title=title[: limits.TITLE_CHARS_MAX], host=host, recorded=True
             ),
-        )
+        ),
+        requests.RoomClose(
+            id=_request_id(room, "close", digest), data=requests.RoomClosing("recording ended")
+        ),
+    )
 
 
 def _clock_points(rows: Sequence[Row]) -> list[Point]:
@@ -109,7 +156,7 @@ def _clock_points(rows: Sequence[Row]) -> list[Point]:
 
 
 def _anchors(
-    room: str, fit: ClockFit, first_us: int, last_us: int
+    room: str, epoch: int, fit: ClockFit, first_us: int, last_us: int
 ) -> tuple[list[Anchor], list[bool]]:
     """An anchor at every step and every `ANCHOR_INTERVAL_S` between, from first to last row."""
     anchors: list[Anchor] = []
@@ -120,44 +167,49 @@ def _anchors(
         following = number + 1 < len(fit.segments)
         end_us = round(fit.segments[number + 1].start_ms * 1000) if following else last_us + 1
         for at_us in range(begin_us, max(end_us, begin_us + 1), interval_us):
-            wall_ms = at_us / 1000
-            pts_ms = segment.media_at(wall_ms)
-            anchors.append(
-                Anchor(
-                    id=derived_id(room, "recording-anchor", at_us),
-                    epoch=EPOCH,
-                    rate=RATE,
-                    rtp=round(pts_ms * RATE / 1000) % (1 << 32),
-                    pts_ms=pts_ms,
-                    wall_ms=wall_ms,
-                    offset_ms=0.0,
-                    err_ms=round(segment.err_ms + ROUNDING_MS, 3),
-                    at_us=at_us,
-                )
-            )
-            steps.append(at_us == begin_us and number > 0)
-    return anchors, steps
+            err_ms = round(segment.err_ms + ROUNDING_MS, 3)
+            anchors.append(_anchor(room, epoch, at_us, segment.media_at(at_us / 1000), err_ms))
+            steps.append(segment.stepped and at_us == begin_us)
+    # A follower takes an anchor only when it is newer than the last.
+    closed_us = max(last_us, anchors[-1].at_us + 1)
+    end_ms = fit.media_at(closed_us / 1000)
+    anchors.append(_anchor(room, epoch, closed_us, end_ms, anchors[-1].err_ms, ended=True))
+    return anchors, [*steps, False]
 
 
-def _requests(room: str, row: Row, anchor: int | UnsetType) -> Iterator[Accepted]:
+def _anchor(
+    room: str, epoch: int, at_us: int, pts_ms: float, err_ms: float, *, ended: bool = False
+) -> Anchor:
+    """Its id derives from all it says: a longer version of the recording may say otherwise."""
+    about = (room, "recording-anchor", epoch, at_us, repr(pts_ms), repr(err_ms), ended)
+    return Anchor(
+        id=derived_id(*about),
+        epoch=epoch,
+        rate=RATE,
+        rtp=round(pts_ms * RATE / 1000) % (1 << 32),
+        pts_ms=pts_ms,
+        wall_ms=at_us / 1000,
+        offset_ms=0.0,
+        err_ms=err_ms,
+        at_us=at_us,
+        ended=ended,
+    )
+
+
+def _requests(room: str, row: Row) -> Iterator[requests.Request]:
     """One request; likes beyond what one request may hold become several."""
+    identity = row.identity()
     if row.kind == "comment":
-        request: requests.Request = requests.CommentPost(
-            id=_request_id(room, *row.identity()), data=requests.CommentText(row.text)
-        )
-        yield Accepted(room, row.user, "viewer", row.sent_us, request, anchor=anchor)
+        text = requests.CommentText(row.text)
+        yield requests.CommentPost(id=_request_id(room, *identity), data=text)
     elif row.kind == "join":
-        request = requests.RoomJoin(id=_request_id(room, *row.identity()))
-        yield Accepted(room, row.user, "viewer", row.sent_us, request, anchor=anchor)
+        yield requests.RoomJoin(id=_request_id(room, *identity))
     else:
         left = row.count
         while left > 0:
-            count = min(left, limits.LIKE_COUNT_MAX)
-            request = requests.LikeTap(
-                id=_request_id(room, *row.identity(), left), data=requests.LikeTaps(count)
-            )
-            yield Accepted(room, row.user, "viewer", row.sent_us, request, anchor=anchor)
-            left -= count
+            taps = requests.LikeTaps(min(left, limits.LIKE_COUNT_MAX))
+            yield requests.LikeTap(id=_request_id(room, *identity, left), data=taps)
+            left -= taps.count
 
 
 def _request_id(room: str, *about: object) -> str:
@@ -165,9 +217,5 @@ def _request_id(room: str, *about: object) -> str:
     return str(uuid5(SOURCE_NAMESPACE, "\x1f".join([room, *map(str, about)])))
 
 
-def _first(anchors: Sequence[Anchor]) -> int | UnsetType:
-    return 0 if anchors else UNSET
-
-
-def _last(anchors: Sequence[Anchor]) -> int | UnsetType:
-    return len(anchors) - 1 if anchors else UNSET
+def _digest(ids: Sequence[str]) -> str:
+    return hashlib.sha256("".join(ids).encode()).hexdigest()

@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from engagement.recordings.rows import Row, SkippedRowError, actor_of, integer_of, text_of
+from engagement.recordings.rows import (
+    NoEventError,
+    Row,
+    SkippedRowError,
+    actor_of,
+    count_of,
+    text_of,
+    time_us,
+)
 
 JOINED = 1
 """`action` of a member frame: 1 is joining, others are follows and shares."""
@@ -12,27 +20,25 @@ JOINED = 1
 def parse_tiktok(line: int, value: dict[str, Any]) -> Iterable[Row]:
     """A chat, like or member frame; what we do not decide yet, or derive ourselves, is skipped."""
     kind = value.get("type")
-    reason = _NOT_EVENTS.get(kind) if isinstance(kind, str) else "unknown_type"
-    if reason is not None:
-        raise SkippedRowError(reason)
+    if isinstance(kind, str) and kind in _NOT_EVENTS:
+        raise NoEventError(_NOT_EVENTS[kind])
     if kind not in ("WebcastChatMessage", "WebcastLikeMessage", "WebcastMemberMessage"):
         raise SkippedRowError("unknown_type")
     common: dict[str, Any] = {
         "line": line,
         "user": actor_of(value),
-        "sent_us": integer_of(value, "create_time_ms") * 1000,
+        "sent_us": time_us(value, "create_time_ms", 1000),
         "source_id": str(value.get("msg_id") or ""),
+        "source_room": str(value.get("room_id") or ""),
     }
     if kind == "WebcastChatMessage":
         yield Row(kind="comment", text=text_of(value, "text"), **common)
     elif kind == "WebcastLikeMessage":
-        count = integer_of(value, "count")
-        if not 1 <= count <= 1_000_000:
-            raise SkippedRowError("bad_count")
-        yield Row(kind="like", count=count, **common)
+        # `count` is this frame's own taps; `total` sums the room's, ours included.
+        yield Row(kind="like", count=count_of(value, "count"), **common)
     else:
         if value.get("action", JOINED) != JOINED:
-            raise SkippedRowError("member_action_is_no_join")
+            raise NoEventError("member_action_is_no_join")
         yield Row(kind="join", **common)
 
 

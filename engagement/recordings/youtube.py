@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from engagement.recordings.rows import (
+    NoEventError,
     Row,
     SkippedRowError,
     actor_of,
-    integer_of,
     optional_offset_ms,
     text_of,
+    time_us,
 )
 
 
@@ -19,12 +20,12 @@ def parse_youtube(line: int, value: dict[str, Any]) -> Iterable[Row]:
     if kind not in ("comment", "super_chat"):
         raise SkippedRowError("unknown_type")
     if kind == "super_chat" and not value.get("text"):
-        raise SkippedRowError("super_chat_without_text")
+        raise NoEventError("super_chat_without_text")
     yield Row(
         line=line,
         kind="comment",
         user=actor_of(value),
-        sent_us=integer_of(value, "sent_us"),
+        sent_us=time_us(value, "sent_us", 1),
         text=text_of(value, "text"),
         media_offset_ms=optional_offset_ms(value),
         bears_clock=kind == "comment",

@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engagement.recordings.clock_fit import STEP_ROWS, Point, fit_clock
+from engagement.recordings.clock_fit import Point, fit_clock
 
 
 @st.composite
@@ -24,7 +24,7 @@ def recordings(draw: st.DrawFn) -> tuple[list[Point], list[float], float]:
             steps.append(step_ms)
             level_ms += step_ms
         drift = draw(st.floats(-100, 100)) / 1e6
-        for _ in range(draw(st.integers(STEP_ROWS * 10, 200))):
+        for _ in range(draw(st.integers(30, 200))):
             advance_ms = chance.uniform(10, 800)
             wall_ms += advance_ms
             level_ms += drift * advance_ms
@@ -59,7 +59,7 @@ def test_lone_outliers_move_nothing(
     points, steps, noise_ms = drawn
     chance = random.Random(seed)
     spoilt = list(points)
-    at = range(STEP_ROWS * 3, len(points) - STEP_ROWS * 3, 40)
+    at = range(9, len(points) - 9, 40)
     for position in at:
         point = points[position]
         spoilt[position] = Point(point.wall_ms, point.media_ms - chance.uniform(8000, 60_000))

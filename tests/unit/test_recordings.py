@@ -38,7 +38,9 @@ def test_a_doubled_row_is_one_event_even_if_it_is_skipped(tmp_path: Path) -> Non
     rows = [comment(1), comment(1), comment(2), silent, silent]
     read = recording(tmp_path, "generic", rows)
     assert (len(read.rows), read.merged) == (2, 2)
-    assert {reason: len(lines) for reason, lines in read.skipped.items()} == {"no_text": 1}
+    assert {reason: len(lines) for reason, lines in read.skipped.items()} == {
+        "super_chat_without_text": 1
+    }
 
 
 @pytest.mark.parametrize(
