@@ -175,20 +175,20 @@ async def test_effect_and_position_come_together_or_not_at_all(
     database: AsyncEngine, topic: str, room: str
 ) -> None:
     """Raw COPY inside SQLAlchemy's `begin()` was autocommit until Core had executed something."""
-    row = (1_000, 1, room, 1, 1, "comment.posted", "id", "ana", _now(), "{}")
 
-    class CopyThenFail(TimelineProjection):
-        async def write(self, target: Any) -> int:
-            self._rows = [row]
-            await super().write(target)
+    class KilledBeforeThePosition(ProjectionStore):
+        async def _move(self, spans: Any) -> None:
             raise RuntimeError("killed between the effect and the position")
 
     async with projector(database, topic) as (claims, connection):
         await claims.renew()
         batch = a_batch(p0=(0, 3))
-        batch.projections = [CopyThenFail()]
-        with pytest.raises(RuntimeError):
-            await ProjectionStore(connection, topic, claims.token).write(batch)
+        timeline = TimelineProjection()
+        row = (-9, 1, room, 1, 1, "comment.posted", "id", "ana", _now(), "{}")
+        timeline._rows = [row]
+        batch.projections = [timeline]
+        with pytest.raises(RuntimeError, match="between"):
+            await KilledBeforeThePosition(connection, topic, claims.token).write(batch)
     async with database.connect() as looking:
         found = await looking.execute(
             text("SELECT count(*) FROM timeline WHERE room = :room"), {"room": room}
