@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from engagement.domain.clock_events import anchor_of
 from engagement.domain.events import ClockAnchored, RawFact
 from engagement.domain.media_time import Anchor, RoomClock
 from engagement.domain.names import is_room_id
@@ -17,8 +18,8 @@ _FACTS = msgspec.json.Decoder(RawFact)
 class ClockFollower:
     """Keeps a `RoomClock` per room and tells each news once.
 
-    The last anchor of an epoch that was closed stands: what happens after it is stamped by it,
-    with an uncertainty that grows, until a new epoch opens.
+    The last anchor of an epoch that was closed stands: media time stands still there, until a new
+    epoch opens.
     """
 
     def __init__(self, told: Callable[[str, Anchor], None] = lambda room, anchor: None) -> None:
@@ -48,17 +49,7 @@ class ClockFollower:
         clock = self._clocks.get(fact.roomid)
         if clock is None:
             clock = self._clocks[fact.roomid] = RoomClock()
-        anchor = Anchor(
-            id=fact.id,
-            epoch=data.epoch,
-            rate=data.rate,
-            rtp=data.rtp,
-            pts_ms=data.pts_ms,
-            wall_ms=data.wall_ms,
-            offset_ms=data.offset_ms,
-            err_ms=data.err_ms,
-            at_us=data.at_us,
-        )
+        anchor = anchor_of(fact.id, fact.type, data)
         if clock.observe(anchor, time.time_ns() // 1000):
             metrics.CLOCK_LAG_MS.set(clock.lag_ms)
             self.told(fact.roomid, anchor)
