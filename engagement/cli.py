@@ -106,7 +106,7 @@ def worker() -> None:
 
 @app.command()
 def project() -> None:
-    """The projector; a second one stands by."""
+    """A projector; several share the partitions."""
     import uvloop
 
     from projections.main import run
