@@ -50,7 +50,7 @@ def close_windows(state: RoomState) -> Iterator[Decided]:
     """The last windows of a session that ends: nothing is left untold, nobody is left online."""
     if state.likes_newest is not None:
         yield _count_likes(state, state.likes_newest)
-    if state.viewers_newest is not None:
+    if state.viewers_newest is not None or state.online:
         yield _count_viewers(state, state.viewers_newest, online=0)
 
 
@@ -77,7 +77,7 @@ def _ended(since_us: int, now_us: int) -> bool:
     return is_ahead or now_us >= (since_us // WINDOW_US + 1) * WINDOW_US
 
 
-def _count_viewers(state: RoomState, newest: Decided, online: int) -> Decided:
+def _count_viewers(state: RoomState, newest: Decided | None, online: int) -> Decided:
     # A window that was told already (late activity) gives its number to the next one.
     window = max(state.viewers_since_us // WINDOW_US, state.viewers_window + 1)
     joiners = list(dict.fromkeys(state.pending_joiners))
@@ -107,13 +107,13 @@ def _count_likes(state: RoomState, newest: Decided) -> Decided:
 
 
 def _window_fact(
-    state: RoomState, newest: Decided, kind: str, window: int, data: events.FactData
+    state: RoomState, newest: Decided | None, kind: str, window: int, data: events.FactData
 ) -> Decided:
     return Decided(
         kind=kind,
         id=derived_id(state.room, kind, window),
         room=state.room,
-        at_us=newest.at_us,
-        stamp=newest.stamp,
+        at_us=state.last_at_us if newest is None else newest.at_us,
+        stamp=state.last_stamp if newest is None else newest.stamp,
         data=data,
     )

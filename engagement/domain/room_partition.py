@@ -28,6 +28,8 @@ class RoomPartition:
         self.rooms: dict[str, RoomState] = {}
         self.changed: set[str] = set()
         """Rooms that changed since the owner last cleared this: the next checkpoint."""
+        self.fresh_ids: list[tuple[str, str]] = []
+        """(id, actor) remembered since the owner last cleared this, for the checkpoint, too."""
         self.repeats = 0
         """Requests that were known already, since the start."""
         self._moderator = moderator
@@ -47,8 +49,21 @@ class RoomPartition:
         self._evolve(self._room(fact.room), fact)
 
     def remember(self, fact_id: str, actor: str) -> None:
-        """Know an id from before the checkpoint, without folding its fact again."""
+        """Know an id from a checkpoint."""
         self._seen.add(fact_id, actor)
+
+    def remember_fact(self, fact_id: str, actor: str, refused: str = "") -> None:
+        """Know a fact that a checkpointed room has folded already, by its head alone.
+
+        `refused` is the request that a `request.refused` is about, unless its id was reused.
+        """
+        self._add_id(fact_id, actor)
+        if refused:
+            self._add_id(refused, actor)
+
+    def knows(self, fact_id: str) -> bool:
+        """Whether this id is remembered."""
+        return self._seen.get(fact_id) is not None
 
     def take(self, envelope: Envelope) -> list[Decided]:
         """Decide and fold all requests of one envelope."""
@@ -116,7 +131,7 @@ class RoomPartition:
     def _evolve(self, state: RoomState, fact: Decided) -> None:
         evolve(state, fact)
         room = fact.room
-        if state.status == "unknown" and not state.leases:
+        if state.status == "unknown" and fact.kind == "request.refused":
             return  # Nobody opened it: names that somebody made up are not kept.
         self.rooms[room] = state
         self.changed.add(room)
@@ -127,9 +142,13 @@ class RoomPartition:
 
     def _remember(self, fact: Decided) -> None:
         actor = "" if fact.actor is UNSET else fact.actor
-        self._seen.add(fact.id, actor)
+        self._add_id(fact.id, actor)
         if fact.kind == "request.refused" and fact.data.code != "id_reused":
-            self._seen.add(fact.data.request, actor)
+            self._add_id(fact.data.request, actor)
+
+    def _add_id(self, fact_id: str, actor: str) -> None:
+        self._seen.add(fact_id, actor)
+        self.fresh_ids.append((fact_id, actor))
 
     def _room(self, room: str) -> RoomState:
         return self.rooms.get(room) or RoomState(room)

@@ -5,6 +5,8 @@ Records of one partition of `live.room-state.v1`, in the order in which they are
 - key ``<room>|<n>|<0 or 1>``: the n-th part of a state that is too large for one record;
 - key ``<room>``: the head: the last part, how many there are, and the offsets of the fact topics
   that the state is folded up to. It completes the room's checkpoint;
+- key ``ids:<n>|<slot>``: ids that the duplicate filter knows, some thousand in a record: the newest
+  are written again with each checkpoint until their record is full;
 - key ``partition:<n>``, the marker: the offsets up to which *all* rooms are complete, and where in
   this topic a reader has to begin.
 
@@ -23,6 +25,7 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from engagement.domain import limits
 from engagement.domain.events import DATA_OF_TYPE, Decided
 from engagement.domain.rooms import RoomState
 from engagement.log.topics import ROOM_STATE_TOPIC
@@ -32,6 +35,8 @@ log = structlog.get_logger()
 
 PART_BYTES: Final = 512 * 1024
 """Half of what a record may hold."""
+KNOWN_IDS_SLOTS: Final = 2 * (limits.DEDUPE_IDS_PER_PARTITION // limits.CHECKPOINT_FACTS + 1)
+"""Keys for records of ids: twice as many as are live at once, so that none is reused too soon."""
 _MARKER_WITHIN: Final = (64, 4_096)
 """The marker is the last record, unless a crash tore a checkpoint: how far back it is looked for
 before the whole partition is read."""
@@ -58,10 +63,21 @@ class _Head(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class KnownIds(msgspec.Struct, frozen=True):
+    """Ids of facts and refused requests, and their actors, in the order of decision."""
+
+    number: int
+    """Of this record among all that the partition ever had."""
+    ids: list[str]
+    actors: list[str]
+
+
 class _Marker(msgspec.Struct, frozen=True):
     positions: Positions
     begin: int
     """No record before this offset is needed."""
+    order: int = 0
+    """Place of the next fact in the order of decision."""
 
 
 @dataclass
@@ -75,6 +91,10 @@ class Checkpoint:
     activity_offset: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     """Of each room's newest whole checkpoint: the owner writes the next one."""
+    known_ids: list[KnownIds] = field(default_factory=list)
+    """Oldest first; empty when the checkpoint was read without leases."""
+    order: int = 0
+    """Place of the next fact in the order in which the partition's facts are decided."""
     begin: int = 0
     """Where in the checkpoint topic it begins."""
     end: int = 0
@@ -113,6 +133,7 @@ _LEASES: Final = msgspec.json.Decoder(dict[str, str])
 _PACK: Final = msgspec.msgpack.Encoder()
 _HEAD: Final = msgspec.msgpack.Decoder(_Head)
 _MARKER: Final = msgspec.json.Decoder(_Marker)
+_KNOWN_IDS: Final = msgspec.json.Decoder(KnownIds)
 
 
 def freeze_room(state: RoomState, version: int) -> FrozenRoom:
@@ -131,9 +152,14 @@ def thaw_room(body: bytes, state_bytes: int, *, with_leases: bool) -> RoomState:
     return state
 
 
-def marker(partition: int, positions: Positions, begin: int) -> tuple[bytes, bytes]:
+def marker(partition: int, positions: Positions, begin: int, order: int = 0) -> tuple[bytes, bytes]:
     """(key, value) of the record that completes a checkpoint of a partition."""
-    return _marker_key(partition), _JSON.encode(_Marker(positions, begin))
+    return _marker_key(partition), _JSON.encode(_Marker(positions, begin, order))
+
+
+def known_ids_record(partition: int, known: KnownIds) -> tuple[bytes, bytes]:
+    """(key, value) of the record of these ids."""
+    return f"ids:{partition}|{known.number % KNOWN_IDS_SLOTS}".encode(), _JSON.encode(known)
 
 
 def write_checkpoint(
@@ -142,11 +168,15 @@ def write_checkpoint(
     rooms: Iterable[FrozenRoom],
     positions: Positions,
     begin: int,
+    known_ids: Iterable[KnownIds] = (),
+    order: int = 0,
 ) -> int:
-    """Append the records of rooms and then the marker that completes them; returns their bytes."""
+    """Append the records of rooms and ids, then the marker that completes them; returns their
+    bytes."""
     written_bytes = 0
     records = [record for room in rooms for record in room.records(positions)]
-    for key, value in (*records, marker(partition, positions, begin)):
+    records += [known_ids_record(partition, known) for known in known_ids]
+    for key, value in (*records, marker(partition, positions, begin, order)):
         writer.append(ROOM_STATE_TOPIC, partition, key, value)
         written_bytes += len(key) + len(value)
     return written_bytes
@@ -238,6 +268,7 @@ class _Reader:
         self._with_leases = with_leases
         self._marker_key = _marker_key(partition)
         self._parts: dict[bytes, bytes] = {}
+        self._known_ids: dict[int, KnownIds] = {}
         self._whole: dict[str, tuple[_Head, bytes]] = {}
         self._marker, self._end = found, end
 
@@ -249,6 +280,11 @@ class _Reader:
 
     def _take(self, key: bytes | None, value: bytes | None) -> None:
         if key is None or value is None or key == self._marker_key:
+            return
+        if key.startswith(b"ids:"):
+            if self._with_leases:
+                known = _KNOWN_IDS.decode(value)
+                self._known_ids[known.number % KNOWN_IDS_SLOTS] = known
             return
         if b"|" in key:
             self._parts[key] = value
@@ -268,6 +304,8 @@ class _Reader:
         result = Checkpoint(
             room_offset=complete.room,
             activity_offset=complete.activity,
+            known_ids=sorted(self._known_ids.values(), key=lambda known: known.number),
+            order=self._marker.order,
             begin=self._marker.begin,
             end=self._end,
         )

@@ -57,7 +57,8 @@ class OwnedPartition:
         self._life = life
         self._intruder = intruder
         self._failed = failed
-        self._order = recovered.order
+        self.order = recovered.order
+        """Place of the next fact in the order of decision."""
         self._began = recovered.positions
         self._expected = {
             ROOM_TOPIC: recovered.positions.room,
@@ -76,9 +77,9 @@ class OwnedPartition:
         number, life = self.number, self._life
         for fact in facts:
             topic = TOPIC_OF_TYPE[fact.kind]
-            headers = fact_headers(self._order, life)
+            headers = fact_headers(self.order, life)
             self._writer.append(topic, number, fact.room.encode(), encode_fact(fact), headers)
-            self._order += 1
+            self.order += 1
             self._expected[topic] += 1
             self.facts_written += 1
             topics.add(topic)

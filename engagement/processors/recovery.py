@@ -1,8 +1,8 @@
 """Bringing a partition's rooms back: checkpoint, then the tails of both fact topics.
 
 Read at every assignment of a partition that is new to this worker, behind a gate: no envelope is
-processed before. The ids of the newest facts fill the duplicate filter, also those from before
-the checkpoint.
+processed before. The duplicate filter comes back with it: the checkpoint holds the ids of the facts
+before it. (Where there is no checkpoint, the filter's window is read from the facts themselves.)
 
 The two topics have no order between them, but their facts were decided in one: every record
 carries its place in it (`fact_headers`), and the tails are merged by that.
@@ -158,12 +158,15 @@ class Fold:
         self.remembered = self.folded = self.poison = 0
         for state in checkpoint.rooms.values():
             self.rooms.restore(state)
+        for known in checkpoint.known_ids:
+            for fact_id, actor in zip(known.ids, known.actors, strict=False):
+                self.rooms.remember(fact_id, actor)
         self._checkpoint = checkpoint
         self._next = {
             ROOM_TOPIC: checkpoint.room_offset,
             ACTIVITY_TOPIC: checkpoint.activity_offset,
         }
-        self._order = 0
+        self._order = checkpoint.order
         self._orders = dict.fromkeys(FACT_TOPICS, 0)
         self._queues: dict[str, deque[tuple[int, Any]]] = {t: deque() for t in FACT_TOPICS}
         self._open = set(FACT_TOPICS)
@@ -172,7 +175,9 @@ class Fold:
         }
 
     def begin(self, topic: str, first: int, end: int) -> int:
-        """Where to read from: what the checkpoint lacks, and the window of the filter."""
+        """Where to read from: what the checkpoint lacks, and the filter's window if it has none."""
+        if self._checkpoint.known_ids:
+            return max(first, self._next[topic])
         return max(first, min(self._next[topic], end - limits.SEED_FACTS_PER_PARTITION))
 
     def wants(self, topic: str) -> bool:
@@ -235,18 +240,23 @@ class Fold:
 
     def _remember(self, topic: str, record: Any) -> None:
         head = _HEAD.decode(record.value or b"")
-        self.rooms.remember(head.id, head.actorid)
-        self._seen[topic].add(head.id, True)
+        refused = ""
         if head.type == "request.refused":
-            refused = _REFUSED.decode(head.data)
-            if refused.code != "id_reused":
-                self.rooms.remember(refused.request, head.actorid)
+            data = _REFUSED.decode(head.data)
+            refused = "" if data.code == "id_reused" else data.request
+        self.rooms.remember_fact(head.id, head.actorid, refused)
+        self._seen[topic].add(head.id, True)
         self.remembered += 1
 
     def _recall(self, topic: str, record: Any) -> None:
         seen = self._seen[topic]
         fact = decode_fact(record.value)
-        if seen.get(fact.id) is None:
-            self.rooms.recall(fact)
-            seen.add(fact.id, True)
-            self.folded += 1
+        if seen.get(fact.id) is not None:
+            return
+        seen.add(fact.id, True)
+        if fact.kind != "comment.posted" and self.rooms.knows(fact.id):
+            # A second time, and the first is in the checkpoint. (A held comment that is released
+            # is posted under an id that is known; posting it twice changes nothing.)
+            return
+        self.rooms.recall(fact)
+        self.folded += 1

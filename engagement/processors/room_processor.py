@@ -275,14 +275,18 @@ class RoomProcessor:
     async def _checkpoint(self, owned: OwnedPartition) -> None:
         # Frozen and asked for in one turn of the loop: the states are the fold of exactly the
         # facts that were appended so far.
+        order = owned.order
         frozen = owned.checkpointing.freeze(owned.rooms, owned.facts_written)
         positions = await owned.positions()
         if self._owned.get(owned.number) is not owned:
-            owned.rooms.changed.update(room.room for room in frozen)
+            # Parked; if it comes back, all of this is still to be written.
+            owned.rooms.changed.update(room.room for room in frozen.rooms)
             return
         self._refuse_to_be_a_zombie()
         begin = owned.checkpointing.begin(frozen)
-        written = write_checkpoint(self._writer, owned.number, frozen, positions, begin)
+        written = write_checkpoint(
+            self._writer, owned.number, frozen.rooms, positions, begin, frozen.known_ids, order
+        )
         last = await self._writer.acknowledged(ROOM_STATE_TOPIC, owned.number)
         owned.checkpointing.wrote(frozen, written, last)
         metrics.CHECKPOINT_BYTES.inc(written)

@@ -12,6 +12,7 @@ from engagement.domain.events import ACTIVITY_TOPIC, ROOM_TOPIC, TOPIC_OF_TYPE, 
 from engagement.domain.rooms import RoomState
 from engagement.log.checkpoints import Checkpoint, Positions, freeze_room, thaw_room
 from engagement.log.codec import decode_envelope, decode_fact, encode_envelope, encode_fact
+from engagement.processors.checkpointing import IdWindow
 from engagement.processors.fact_headers import fact_headers, order_of
 from engagement.processors.recovery import FACT_TOPICS, Fold
 from tests.unit.domain_parts import WORDS
@@ -45,6 +46,8 @@ class World:
             positions_of=dict(self.checkpoint.positions_of),
             room_offset=self.checkpoint.room_offset,
             activity_offset=self.checkpoint.activity_offset,
+            known_ids=list(self.checkpoint.known_ids),
+            order=self.checkpoint.order,
         )
         recovered = self._folded(checkpoint)
         self.rooms, self.order = recovered.rooms, recovered.order
@@ -85,6 +88,11 @@ class World:
             self.rooms.changed.clear()
             self.checkpoint.room_offset = positions.room
             self.checkpoint.activity_offset = positions.activity
+            self.checkpoint.order = self.order
+            window = IdWindow(self.checkpoint.known_ids)
+            newest = window.take(self.rooms.fresh_ids)
+            self.checkpoint.known_ids = [*window.sealed, newest[-1]]
+            self.rooms.fresh_ids.clear()
 
     def crash(self, *, keep_room: int, keep_activity: int) -> None:
         """Only so many facts of each topic have reached the log."""

@@ -186,6 +186,16 @@ def test_leases_of_viewers_who_left_are_forgotten() -> None:
     assert set(leases._gateways) == {"gw"}
 
 
+def test_closing_tells_that_nobody_is_there_also_when_all_have_been_counted() -> None:
+    """The last window said that people were there; who came later believed it."""
+    rooms = Rooms().given_open()
+    rooms.when(join(), "viewer", session="gw/1")
+    rooms.after(1 * S)
+    [counted, closed] = rooms.when(closing())
+    assert (counted.kind, counted.data.online, counted.data.joined) == ("viewers.counted", 0, 0)
+    assert (closed.kind, rooms.state().online) == ("room.closed", 0)
+
+
 def test_a_session_that_reopens_begins_with_nobody_and_goes_on_counting() -> None:
     rooms = Rooms().given_open()
     rooms.when(join(), "viewer", session="gw/1")

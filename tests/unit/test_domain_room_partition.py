@@ -93,12 +93,15 @@ def test_a_name_that_nobody_opened_is_not_kept() -> None:
     assert recovering.rooms == {}
 
 
-def test_people_in_a_room_whose_opening_is_not_on_the_log_yet_are_kept() -> None:
+def test_activity_in_a_room_whose_opening_is_not_on_the_log_yet_is_kept() -> None:
     before = Rooms().given_open()
     [joined] = before.when(join(), "v", session="gw/1")
-    after = RoomPartition(WORDS)
-    after.recall(joined)
-    assert after.rooms[ROOM].leases == {"gw/1": "v"}
+    [tapped] = before.when(taps(3), "v")
+    for facts in ([joined], [tapped]):
+        after = RoomPartition(WORDS)
+        after.recall(facts[0])
+        assert set(after.rooms) == after.changed == {ROOM}
+    assert after.rooms[ROOM].likes_total == 3
 
 
 def test_a_request_that_cannot_be_decided_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
