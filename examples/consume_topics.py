@@ -1,6 +1,6 @@
 """Analytics from the topic: who talks, room by room. Run: python examples/consume_topics.py
 
-Any Kafka client will do; a record is one CloudEvent in JSON, its key is the room.
+Needs aiokafka; any Kafka client will do. A record is one CloudEvent in JSON, its key is the room.
 """
 
 import asyncio
@@ -10,20 +10,21 @@ from collections import Counter
 
 from aiokafka import AIOKafkaConsumer
 
-KAFKA = os.environ.get("ENGAGEMENT_KAFKA", "127.0.0.1:19092")
+KAFKA = os.environ.get("ENGAGEMENT_KAFKA") or "127.0.0.1:19092"
+TOPIC = "live.room.v1"
 
 
 async def consume() -> None:
-    consumer = AIOKafkaConsumer(
-        "live.room.v1", bootstrap_servers=KAFKA, auto_offset_reset="earliest"
-    )
+    consumer = AIOKafkaConsumer(TOPIC, bootstrap_servers=KAFKA, auto_offset_reset="earliest")
     await consumer.start()
     types: Counter[str] = Counter()
     talkers: Counter[tuple[str, str]] = Counter()
     seen: set[str] = set()
     try:
-        while batches := await consumer.getmany(timeout_ms=1500):
-            for records in batches.values():
+        places = consumer.assignment()  # without a group: all partitions
+        ends = await consumer.end_offsets(places)  # up to what is there now
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
                 for record in records:
                     event = json.loads(record.value)
                     if event["id"] in seen:  # written twice after a crash: same id, one event

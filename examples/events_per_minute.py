@@ -12,10 +12,10 @@ import duckdb
 
 room = sys.argv[1] if len(sys.argv) > 1 else "demo"
 timeline = subprocess.run(
-    [sys.executable, "-m", "engagement", "replay", room, "--from-log"],
-    capture_output=True,
-    check=True,
+    [sys.executable, "-m", "engagement", "replay", room, "--from-log"], stdout=subprocess.PIPE
 )
+if timeline.returncode != 0:  # it has said why
+    sys.exit(timeline.returncode)
 with tempfile.NamedTemporaryFile(suffix=".jsonl", delete=False) as file:
     file.write(timeline.stdout)
 

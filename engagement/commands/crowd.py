@@ -1,20 +1,20 @@
 """`engagement crowd`: a recording re-enacted as a load of real clients."""
 
-import asyncio
 import json
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import uvloop
 from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
 from engagement.commands.progress import counted
 from engagement.crowd.clients import Poster
-from engagement.crowd.reenact import Outcome, reenact
+from engagement.crowd.reenact import SERVICE, Outcome, reenact
 from engagement.crowd.schedule import Sending, schedule
-from engagement.errors import BadRequestError, UnavailableError
+from engagement.domain.names import is_room_id
+from engagement.errors import BadRequestError, ConflictError, UnavailableError
 from engagement.recordings.formats import FORMATS
 from engagement.recordings.rows import read_recording
 from engagement.settings import Settings
@@ -34,6 +34,8 @@ def crowd(
     as_json: bool,
 ) -> int:
     """Exit code 0 when every acknowledged comment reached every viewer, once; 1 otherwise."""
+    if not is_room_id(room):
+        raise BadRequestError(f"{room!r} is no room id", code="bad_room", field="--room")
     rows = read_recording(source, FORMATS[format]).rows
     if not rows:
         raise BadRequestError(f"nothing in {source} can be re-enacted", code="nothing_to_send")
@@ -46,7 +48,7 @@ def crowd(
         run=uuid4(),
     )
     try:
-        outcome = asyncio.run(_run(settings, room, sendings, viewers))
+        outcome = uvloop.run(_run(settings, room, sendings, viewers))
     except ConnectionError as error:
         raise UnavailableError(f"{error}; is `engagement up` running?") from error
     if as_json:
@@ -59,15 +61,26 @@ def crowd(
 async def _run(settings: Settings, room: str, sendings: list[Sending], viewers: int) -> Outcome:
     poster = Poster(settings)
     try:
-        found = await poster.call("GET", f"/v1/rooms/{room}", user="crowd", role="service")
-        if found.status_code == httpx.codes.NOT_FOUND or found.json()["status"] != "open":
-            body = {"title": room, "host": "host"}
-            path = f"/v1/rooms/{room}"
-            await poster.call("PUT", path, user="crowd", role="service", body=body)
+        await _open(poster, room)
     finally:
         await poster.close()
     with counted("re-enacting") as tell:
         return await reenact(settings, room, sendings, viewers=viewers, tell=tell)
+
+
+async def _open(poster: Poster, room: str) -> None:
+    """Open the room unless it is. Raises EngagementError with what the gateway says."""
+    path = f"/v1/rooms/{room}"
+    found = await poster.call("GET", path, user=SERVICE, role="service")
+    if found.is_success and found.json()["status"] == "open":
+        return
+    body = {"title": room, "host": "host"}
+    opened = await poster.call("PUT", path, user=SERVICE, role="service", body=body)
+    if not opened.is_success:
+        problem = opened.json()
+        raise ConflictError(
+            f"room {room} cannot be opened: {problem['detail']}", code=problem["code"]
+        )
 
 
 def _show(outcome: Outcome) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import signal
 
+import uvloop
+
 from engagement.crowd.demo import DemoCrowd
 from engagement.observability import configure_logging
 from engagement.settings import Settings
@@ -13,7 +15,7 @@ def demo_crowd(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT."""
     configure_logging(settings, "demo-crowd")
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_run(settings))
+        uvloop.run(_run(settings))
     return 0
 
 

@@ -1,7 +1,6 @@
 """Clients of a gateway as anybody would write them: posting over HTTP, watching over WebSocket."""
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,8 +14,14 @@ from engagement.commands.token import token
 from engagement.domain.events import unix_us
 from engagement.settings import Settings
 
-RETRIES_MAX: Final = 20
+ANSWER_S: Final = 30.0
+"""A call is repeated for so long; a gateway restarts in 2 s, a worker in 4."""
 RETRY_S: Final = 0.3
+RETRY_S_MAX: Final = 1.5
+TERMINAL_CODES: Final = (range(3500, 4000), range(4500, 5000))
+"""Close codes that tell a client not to come back."""
+UNANSWERED: Final = "unanswered"
+"""Outcome of requests to which nobody answered in time: they may have happened or not."""
 CONNECTIONS_MAX: Final = 64
 TOKEN_S: Final = 24 * 3600
 """A crowd lasts a day at most."""
@@ -67,35 +72,68 @@ class Poster:
     async def call(
         self, method: str, path: str, *, user: str, role: str, body: Any = None
     ) -> httpx.Response:
-        """One call, repeated while nobody answers or the answer is 429 or 503."""
+        """One call, repeated while nobody answers or the answer is 429 or 503.
+
+        Raises ConnectionError when that lasts `ANSWER_S`.
+        """
         content = None if body is None else _ENCODE(body)
-        for attempt in range(RETRIES_MAX):
-            with contextlib.suppress(httpx.TransportError):
+        deadline_s = time.monotonic() + ANSWER_S
+        wait_s = RETRY_S
+        what = "nobody"
+        while time.monotonic() < deadline_s:
+            try:
                 answer = await self._client.request(
                     method, path, content=content, headers=self.headers(user, role)
                 )
                 if answer.status_code not in (429, 503):
                     return answer
+                what = f"{answer.status_code} at last"
+            except httpx.TransportError as error:
+                what = f"{type(error).__name__} at last"
             self.retries += 1
-            await asyncio.sleep(RETRY_S * min(attempt + 1, 5))
-        raise ConnectionError(f"{method} {path}: no answer after {RETRIES_MAX} tries")
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_S_MAX)
+        raise ConnectionError(f"{method} {path}: no answer within {ANSWER_S:.0f} s ({what})")
 
     async def post(
         self, room: str, requests: Sequence[dict[str, Any]], *, user: str, role: str = "viewer"
     ) -> list[dict[str, Any]]:
-        """Post an array of requests; the result of each, in order."""
+        """Post an array of requests; the result of each, in order.
+
+        Requests that nobody answered have the status `unanswered`.
+        """
         path = f"/v1/rooms/{room}/events"
-        answer = await self.call("POST", path, user=user, role=role, body=list(requests))
         results: list[dict[str, Any]]
-        if answer.status_code == httpx.codes.ACCEPTED:
-            results = answer.json()["results"]
+        try:
+            answer = await self.call("POST", path, user=user, role=role, body=list(requests))
+        except ConnectionError:
+            results = [{"id": one["id"], "status": UNANSWERED} for one in requests]
         else:
-            code = answer.json().get("code", str(answer.status_code))
-            results = [{"id": one["id"], "status": "rejected", "code": code} for one in requests]
+            if answer.status_code == httpx.codes.ACCEPTED:
+                results = answer.json()["results"]
+            else:
+                code = _code_of(answer)
+                results = [
+                    {"id": one["id"], "status": "rejected", "code": code} for one in requests
+                ]
         for result in results:
-            code = result.get("code")
-            self.outcomes[result["status"] + (f": {code}" if code else "")] += 1
+            named = [result["status"], result.get("code")]
+            self.outcomes[": ".join(filter(None, named))] += 1
         return results
+
+
+def _code_of(answer: httpx.Response) -> str:
+    """The problem's code; what a proxy in between says has none."""
+    try:
+        return str(answer.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.status_code)
+
+
+def _check_may_return(closed: websockets.ConnectionClosed) -> None:
+    frame = closed.rcvd
+    if frame is not None and any(frame.code in codes for codes in TERMINAL_CODES):
+        raise ConnectionRefusedError(f"told not to come back: {frame.code} {frame.reason}")
 
 
 class Viewer:
@@ -114,10 +152,17 @@ class Viewer:
         self.connected = asyncio.Event()
 
     async def run(self, on_event: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
-        """Watch until cancelled, coming back after every disconnection."""
+        """Watch until cancelled, coming back after every disconnection.
+
+        Raises ConnectionRefusedError when told not to come back.
+        """
         while True:
-            with contextlib.suppress(OSError, websockets.WebSocketException, TimeoutError):
+            try:
                 await self._watch(on_event)
+            except websockets.ConnectionClosed as closed:
+                _check_may_return(closed)
+            except (OSError, websockets.WebSocketException, TimeoutError):
+                pass
             await asyncio.sleep(RETRY_S)
 
     async def _watch(self, on_event: Callable[[dict[str, Any]], None]) -> None:
@@ -130,8 +175,8 @@ class Viewer:
             max_size=8 * 1024 * 1024,
             proxy=None,
         ) as socket:
-            async for frame in socket:
-                self._take(_DECODE(frame), on_event)
+            while True:  # Iterating would take a polite close for the end.
+                self._take(_DECODE(await socket.recv()), on_event)
 
     def _take(self, frame: dict[str, Any], on_event: Callable[[dict[str, Any]], None]) -> None:
         kind = frame["t"]

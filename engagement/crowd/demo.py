@@ -4,7 +4,6 @@ The same seed gives the same people and the same order of what they do; only the
 """
 
 import asyncio
-import contextlib
 import random
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +11,7 @@ from uuid import UUID
 import httpx
 import structlog
 
-from engagement.crowd.clients import Poster
+from engagement.crowd.clients import UNANSWERED, Poster
 from engagement.settings import Settings
 
 log = structlog.get_logger()
@@ -24,6 +23,12 @@ SERVICE: Final = "demo-crowd"
 STEP_S: Final = 0.1
 WAVE_S: Final = 24
 """A room breathes: it is quiet, something happens, everybody talks, it calms down."""
+AGAIN_S: Final = 1.0
+"""After something that stopped us, before we begin again."""
+RECENT_MAX: Final = 20
+REMOVE_S: Final = 2.0
+"""How long the host's moderator takes to see what does not belong here."""
+MEDIA_TIMEOUT_S: Final = 3
 
 PEOPLE: Final = tuple(
     f"{first}{last}"
@@ -32,35 +37,40 @@ PEOPLE: Final = tuple(
 )
 
 COMMENTS: Final = (
-    "that broth looks unreal",
-    "how long does it simmer?",
-    "¡qué hambre me dio!",
-    "いただきます！",
-    "first time here, hi everyone 👋",
-    "the steam on the lens 😂",
-    "is that kombu or nori?",
-    "c'est l'heure du dîner chez moi",
-    "she's going for the chili oil",
-    "do the egg flip again!!",
-    "watching from Lisbon 🇵🇹",
-    "das sieht so gut aus",
-    "who else is eating noodles right now",
-    "나도 먹고 싶다",
-    "that knife is terrifyingly sharp",
-    "ratio of shoyu to mirin?",
-    "LETS GOOO",
-    "quiet chat today… nope, there it goes",
-    "adding this to my list",
-    "the sound of that sizzle",
-    "wait, rewind, what did she put in?",
-    "bom demais",
-    "my cat is watching too",
-    "3 minutes is too long for those noodles",
-    "agree to disagree on the corn",
-    "chef's kiss 👌",
+    ("en", "that broth looks unreal"),
+    ("en", "how long does it simmer?"),
+    ("es", "¡qué hambre me dio!"),
+    ("ja", "いただきます！"),
+    ("en", "first time here, hi everyone 👋"),
+    ("en", "the steam on the lens 😂"),
+    ("en", "is that kombu or nori?"),
+    ("fr", "c'est l'heure du dîner chez moi"),
+    ("en", "she's going for the chili oil"),
+    ("en", "do the egg flip again!!"),
+    ("en", "watching from Lisbon 🇵🇹"),
+    ("de", "das sieht so gut aus"),
+    ("en", "who else is eating noodles right now"),
+    ("ko", "나도 먹고 싶다"),
+    ("en", "that knife is terrifyingly sharp"),
+    ("en", "ratio of shoyu to mirin?"),
+    ("en", "LETS GOOO"),
+    ("en", "quiet chat today… nope, there it goes"),
+    ("en", "adding this to my list"),
+    ("ar", "شكلها لذيذة جدا"),
+    ("en", "the sound of that sizzle"),
+    ("en", "wait, rewind, what did she put in?"),
+    ("pt", "bom demais"),
+    ("en", "my cat is watching too"),
+    ("hi", "क्या बात है!"),
+    ("en", "3 minutes is too long for those noodles"),
+    ("en", "agree to disagree on the corn"),
+    ("en", "chef's kiss 👌"),
 )
 
 ANSWERS: Final = ("yes!", "about six hours, she said", "kombu", "same here", "haha", "so true")
+
+ADVERTISEMENT: Final = "cheap followers, link in my bio"
+"""What a moderator takes down. ENGAGEMENT_MODERATION_HOLD='["followers"]' holds it instead."""
 
 
 class DemoCrowd:
@@ -72,16 +82,19 @@ class DemoCrowd:
         self._chance = random.Random(seed)
         self._present: set[str] = set()
         self._recent: list[str] = []
+        self._to_remove: list[tuple[float, str]] = []
         self._at_s = 0.0
 
     async def run(self) -> None:
         """Until cancelled; outlives restarts of the gateway and closings of the room."""
         try:
             while True:
-                with contextlib.suppress(ConnectionError, httpx.HTTPError):
+                try:
                     await self._open()
                     await self._live()
-                await asyncio.sleep(1)
+                except (ConnectionError, httpx.HTTPError) as error:
+                    log.warning("demo crowd waits for the gateway", error=str(error))
+                await asyncio.sleep(AGAIN_S)
         finally:
             await self._poster.close()
 
@@ -91,55 +104,82 @@ class DemoCrowd:
             "PUT", f"/v1/rooms/{ROOM}", user=SERVICE, role="service", body=body
         )
         answer.raise_for_status()
+        self._present.clear()  # A room that was closed has sent everybody home.
         await self._start_clock()
         log.info("demo room is open", room=ROOM)
 
     async def _start_clock(self) -> None:
         """Ask the media process for a synthetic host, in case it has none for this room yet."""
         url = f"http://{self._settings.host}:{self._settings.media_port}/v1/rooms/{ROOM}/synthetic"
-        with contextlib.suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(trust_env=False, timeout=3) as client:
-                headers = self._poster.headers(SERVICE, "service")
+        headers = self._poster.headers(SERVICE, "service")
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=MEDIA_TIMEOUT_S) as client:
                 await client.post(url, json={"do": "start"}, headers=headers)
+        except httpx.HTTPError as error:
+            # The crowd needs no video: the room is stamped with wall time until there is one.
+            log.warning("no synthetic host for the demo", error=repr(error))
 
     async def _live(self) -> None:
+        """Until the room is not open any more, or nobody answers."""
         while True:
-            batch = self._step()
+            batch = self.step()
             if batch:
                 results = await self._poster.post(ROOM, batch, user=SERVICE, role="service")
-                self._recent += [
-                    result["id"]
-                    for result, asked in zip(results, batch, strict=True)
-                    if result["status"] == "accepted" and asked["type"] == "comment.post"
-                ]
-                del self._recent[:-20]
-                if any(result.get("code") == "room_closed" for result in results):
+                self.note(batch, results)
+                codes = {result.get("code") for result in results}
+                if codes & {"room_closed", "room_not_found"}:
                     return
+                if any(result["status"] == UNANSWERED for result in results):
+                    raise ConnectionError("nobody answers")
             await asyncio.sleep(STEP_S)
 
-    def _step(self) -> list[dict[str, Any]]:
-        """What happens in the next `STEP_S`."""
+    def note(self, batch: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
+        """Remember what can be answered, and what has to be taken down."""
+        for asked, result in zip(batch, results, strict=True):
+            if result["status"] != "accepted" or asked["type"] != "comment.post":
+                continue
+            if asked["data"]["text"] == ADVERTISEMENT:
+                self._to_remove.append((self._at_s + REMOVE_S, asked["id"]))
+            else:
+                self._recent.append(asked["id"])
+        del self._recent[:-RECENT_MAX]
+
+    def step(self) -> list[dict[str, Any]]:
+        """What happens in the next `STEP_S`: five to ten things a second, twenty in a wave."""
         self._at_s += STEP_S
         phase = (self._at_s % WAVE_S) / WAVE_S
-        excitement = 0.15 + (1.0 if 0.55 < phase < 0.75 else 0.25)
+        wave = 0.55 < phase < 0.75
         chance = self._chance
         batch: list[dict[str, Any]] = []
-        if chance.random() < 0.25 * excitement:
-            batch.append(self._comment())
-        if chance.random() < 0.6 * excitement:
+        for _ in range(4 if wave else 1):
+            if chance.random() < 0.15:
+                batch.append(self._comment())
+            if chance.random() < 0.4:
+                who = chance.choice(PEOPLE)
+                taps = {"count": chance.randint(1, 18 if wave else 4)}
+                batch.append(self._request(who, "like.tap", taps))
+        if chance.random() < 0.002:
             who = chance.choice(PEOPLE)
-            count = chance.randint(1, 4 if excitement < 1 else 18)
-            batch.append(self._request(who, "like.tap", {"count": count}))
+            batch.append(self._request(who, "comment.post", {"text": ADVERTISEMENT}))
+        batch += self._comings_and_goings()
+        while self._to_remove and self._to_remove[0][0] <= self._at_s:
+            _, target = self._to_remove.pop(0)
+            data = {"target": target, "reason": "advertising"}
+            batch.append(self._request(HOST, "comment.remove", data))
+        return batch
+
+    def _comings_and_goings(self) -> list[dict[str, Any]]:
+        chance = self._chance
         away = [person for person in PEOPLE if person not in self._present]
         if away and chance.random() < 0.08 + 0.1 * (len(self._present) < 12):
             who = chance.choice(away)
             self._present.add(who)
-            batch.append(self._request(who, "room.join", {}))
-        elif len(self._present) > 8 and chance.random() < 0.06:
+            return [self._request(who, "room.join", {})]
+        if len(self._present) > 8 and chance.random() < 0.06:
             who = chance.choice(sorted(self._present))
             self._present.discard(who)
-            batch.append(self._request(who, "room.leave", {}))
-        return batch
+            return [self._request(who, "room.leave", {})]
+        return []
 
     def _comment(self) -> dict[str, Any]:
         chance = self._chance
@@ -147,7 +187,8 @@ class DemoCrowd:
         if self._recent and chance.random() < 0.2:
             data = {"text": chance.choice(ANSWERS), "reply_to": chance.choice(self._recent)}
         else:
-            data = {"text": chance.choice(COMMENTS)}
+            lang, text = chance.choice(COMMENTS)
+            data = {"text": text, "lang": lang}
         return self._request(who, "comment.post", data)
 
     def _request(self, actor: str, kind: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,10 @@ DRIFT_S_MIN: Final = 30.0
 """In shorter segments the rounding of the offsets is larger than any drift."""
 DRIFT_ROWS_MIN: Final = 27
 """Medians of thirds need nine rows each to mean anything."""
-DRIFT_SIGNIFICANCE: Final = 8.0
-"""In median deviations by the root of a third's rows: three standard errors of the difference of
-two medians. A smaller drift is noise, and drawn on it would grow beyond the segment."""
+DRIFT_SIGNIFICANCE: Final = 12.0
+"""In median deviations by the root of a third's rows: four standard errors of the difference of
+two medians. A smaller drift is noise, and drawn on it would grow beyond the segment; what is
+missed bends a segment by less than two median deviations."""
 
 
 class Point(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,93 @@ def test_lone_outliers_move_nothing(
     for position, point in enumerate(points):
         if position not in at:
             assert abs(fit.media_at(point.wall_ms) - point.media_ms) <= 6 * noise_ms
+
+
+def five_hours(seed: int, *, off: float) -> tuple[list[Point], set[float]]:
+    """A five-hour room: +19 ppm, one step of -1.3 s, +16 ppm, whole milliseconds, some silences.
+
+    A share of the rows is off the clock by seconds; returned with the wall times of these.
+    """
+    chance = random.Random(seed)
+    wall_ms, level_ms = 1.6e12, 1000.0
+    points, strays = [], set()
+    for number in range(20_000):
+        second_half = number >= 10_000
+        advance_ms = chance.expovariate(1 / 900) + (900_000 if number % 9_973 == 9_972 else 0)
+        wall_ms += advance_ms
+        level_ms += advance_ms * (16e-6 if second_half else 19e-6)
+        level_ms -= 1300 if number == 10_000 else 0
+        astray_ms = chance.uniform(1000, 20_000) if chance.random() < off else 0.0
+        if astray_ms:
+            strays.add(wall_ms)
+        points.append(Point(wall_ms, float(round(wall_ms - level_ms - astray_ms))))
+    return points, strays
+
+
+@pytest.mark.parametrize("off", [0.0, 0.02, 0.2])
+def test_five_hours_of_drift_and_one_step_are_two_lines(off: float) -> None:
+    points, strays = five_hours(1, off=off)
+    fit = fit_clock(points)
+    assert fit is not None
+    assert [round(segment.drift_ppm, 1) for segment in fit.segments] == [19.0, 16.0]
+    assert [segment.stepped for segment in fit.segments] == [False, True]
+    assert abs(fit.steps_ms[0] + 1300) < 0.5
+    assert abs(fit.outliers - len(strays)) <= 2
+    on_clock = [point for point in points if point.wall_ms not in strays]
+    assert max(abs(fit.media_at(p.wall_ms) - p.media_ms) for p in on_clock) < 1
+
+
+def test_a_drift_that_bends_is_followed_without_a_step() -> None:
+    points = [Point(n * 500.0, n * 500.0 - (n / 3000) ** 2 * 60) for n in range(9000)]
+    fit = fit_clock(points)
+    assert fit is not None
+    assert len(fit.segments) > 1
+    assert fit.steps_ms == []
+    assert all(abs(fit.media_at(p.wall_ms) - p.media_ms) <= 2 for p in points)
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(1, 0), (2, 0), (4, 0), (6, 2)])
+def test_a_short_excursion_that_comes_back_is_no_step(rows: int, steps: int) -> None:
+    def at(number: int) -> Point:
+        away_ms = 700.0 if 50 <= number < 50 + rows else 0.0
+        return Point(number * 100.0, number * 100.0 + away_ms)
+
+    fit = fit_clock([at(number) for number in range(100)])
+    assert fit is not None
+    assert len(fit.steps_ms) == steps
+    assert fit.outliers == (0 if steps else rows)
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(1, 0), (2, 0), (3, 1)])
+def test_three_rows_that_agree_to_the_end_are_a_step(rows: int, steps: int) -> None:
+    points = [Point(n * 100.0, n * 100.0 + (700 if n >= 40 else 0)) for n in range(40 + rows)]
+    fit = fit_clock(points)
+    assert fit is not None
+    assert len(fit.steps_ms) == steps
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_alone_has_no_drift(seed: int) -> None:
+    chance = random.Random(seed)
+    points = [Point(n * 3000.0, n * 3000.0 + chance.uniform(-100, 100)) for n in range(30)]
+    fit = fit_clock(points)
+    assert fit is not None
+    assert [segment.drift_ppm for segment in fit.segments] == [0.0]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(-1e12, 1e12)), min_size=1, max_size=300))
+@settings(max_examples=100, deadline=None)
+def test_no_rows_at_all_make_the_fit_fail(drawn: list[tuple[float, float]]) -> None:
+    wall_ms = 1.6e12
+    points = []
+    for advance_ms, media_ms in drawn:
+        wall_ms += advance_ms
+        points.append(Point(wall_ms, media_ms))
+    fit = fit_clock(points)
+    assert fit is not None
+    assert sum(segment.rows for segment in fit.segments) + fit.outliers == len(points)
+    starts = [segment.start_ms for segment in fit.segments]
+    assert starts == sorted(starts)
 
 
 def test_nothing_gives_no_clock_and_one_row_gives_its_own() -> None:

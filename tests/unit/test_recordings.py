@@ -1,5 +1,6 @@
 """Reading recordings: every row becomes an event, or is accounted for."""
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import pytest
 
 from engagement.domain import limits, requests
-from engagement.domain.media_time import stamp
+from engagement.domain.clock_events import anchor_of
+from engagement.domain.media_time import RoomClock, stamp
 from engagement.domain.names import is_actor_id
 from engagement.recordings.formats import FORMATS
-from engagement.recordings.plan import anchor_facts, plan_import
-from engagement.recordings.rows import Recording, read_recording
+from engagement.recordings.plan import RoomPast, anchor_facts, plan_import
+from engagement.recordings.rows import LINE_BYTES_MAX, Recording, read_recording
 
 START_MS = 1_700_000_000_000
 
@@ -58,7 +60,13 @@ def test_a_doubled_row_is_one_event_even_if_it_is_skipped(tmp_path: Path) -> Non
         ({"type": "comment", "user": "a", "text": "x", "sent_ms": True}, "no_sent_ms"),
         ({"type": "comment", "user": "a", "text": "x", "sent_ms": -5}, "absurd_time"),
         ({"type": "comment", "user": "a", "text": "x", "sent_ms": 10**17}, "absurd_time"),
+        ({"type": "comment", "user": "a", "text": "x", "sent_ms": "0"}, "no_sent_ms"),
+        (comment(0, text="a\x00b"), "nul_in_text"),
+        (b'{"type":"comment","user":"a","text":"\\ud800","sent_ms":1}', "not_json"),
+        (b'"' + b"x" * LINE_BYTES_MAX + b'"', "line_too_long"),
         (comment(0, media_offset_ms="soon"), "bad_media_offset_ms"),
+        ({"type": "like", "user": "a", "count": 1.5, "sent_ms": START_MS}, "bad_count"),
+        ({"type": "super_chat", "user": "a", "sent_ms": START_MS}, "super_chat_without_text"),
         ({"type": "like", "user": "a", "count": 0, "sent_ms": START_MS}, "bad_count"),
         ({"type": "like", "user": "a", "count": "9", "sent_ms": START_MS}, "no_count"),
         ({"type": "gift", "user": "a", "sent_ms": START_MS}, "gift_not_yet_available"),
@@ -70,6 +78,21 @@ def test_a_bad_row_costs_itself_and_is_named_by_its_line(
     read = recording(tmp_path, "generic", [comment(1), row, comment(2)])
     assert len(read.rows) == 2
     assert read.skipped == {reason: [2]}
+
+
+def test_every_bad_row_is_named_even_if_two_are_alike(tmp_path: Path) -> None:
+    read = recording(tmp_path, "generic", [b"{", b"{", b"", comment(0, text=""), b"{"])
+    assert read.skipped == {"not_json": [1, 2, 5], "no_text": [4]}
+    assert (read.merged, read.lines_read) == (0, 4)
+
+
+def test_what_exporters_do_to_files_is_read(tmp_path: Path) -> None:
+    first = codecs.BOM_UTF8 + json.dumps(comment(1)).encode() + b"\r"
+    second = {**comment(2), "sent_ms": START_MS + 2.0, "media_offset_ms": 7.4}
+    read = recording(tmp_path, "generic", [first, second])
+    assert read.skipped == {}
+    assert [row.sent_us for row in read.rows] == [(START_MS + n) * 1000 for n in (1, 2)]
+    assert read.rows[1].media_offset_ms == 7
 
 
 def test_a_text_that_is_too_long_is_cut_and_counted(tmp_path: Path) -> None:
@@ -125,6 +148,8 @@ def test_a_youtube_super_chat_gives_its_words_but_not_the_clock(tmp_path: Path) 
     assert len(plan.fit.segments) == 1
     assert read.skipped == {"super_chat_without_text": [22]}
     assert sum(abs(residual) > 1 for residual in plan.residuals_ms) == 1
+    assert [off.line for off in plan.off_clock] == [21]
+    assert read.paid_messages == 1
 
 
 def test_every_comment_is_stamped_with_its_own_media_offset(tmp_path: Path) -> None:
@@ -147,6 +172,50 @@ def test_every_comment_is_stamped_with_its_own_media_offset(tmp_path: Path) -> N
     kinds = [fact.kind for fact in anchor_facts(plan, "r")]
     assert (kinds[0], kinds[-1]) == ("clock.epoch.opened", "clock.epoch.closed")
     assert kinds.count("clock.stepped") == 1
+
+
+def test_the_epoch_ends_with_the_recording_and_stamps_only_its_closing(tmp_path: Path) -> None:
+    rows = [comment(n * 1000, f"c{n}", media_offset_ms=n * 1000) for n in range(13)]
+    plan = plan_import(recording(tmp_path, "generic", rows), room="r", host="h", title="t")
+    assert [anchor.ended for anchor in plan.anchors] == [False, False, False, True]
+    assert [asked.anchor for asked in plan.requests] == [0] * 5 + [1] * 5 + [2] * 3
+    assert (plan.opening.anchor, plan.closing.anchor) == (0, 3)
+    told = RoomClock()
+    for fact in anchor_facts(plan, "r"):
+        assert told.observe(anchor_of(fact.id, fact.kind, fact.data), fact.at_us)
+    assert told.anchors == plan.anchors
+    assert plan.anchors[-1].pts_ms == 12_000
+
+
+def test_a_recording_of_one_row_has_a_clock_that_ends(tmp_path: Path) -> None:
+    rows = [comment(0, media_offset_ms=5000)]
+    plan = plan_import(recording(tmp_path, "generic", rows), room="r", host="h", title="t")
+    kinds = [fact.kind for fact in anchor_facts(plan, "r")]
+    assert kinds == ["clock.epoch.opened", "clock.epoch.closed"]
+    assert plan.anchors[1].at_us > plan.anchors[0].at_us
+
+
+def test_another_recording_gets_the_next_epoch_and_a_longer_one_keeps_its_own(
+    tmp_path: Path,
+) -> None:
+    rows = [comment(n * 1000, f"c{n}", media_offset_ms=n * 1000) for n in range(5)]
+    read = recording(tmp_path, "generic", rows)
+    first = plan_import(read, room="r", host="h", title="t")
+    assert {anchor.epoch for anchor in first.anchors} == {1}
+    there = RoomPast(
+        openings=1,
+        newest_epoch=4,
+        epoch_of_request={asked.request.id: 3 for asked in first.requests},
+    )
+    longer = recording(tmp_path, "generic", [*rows, comment(9000, "c9", media_offset_ms=9000)])
+    again = plan_import(longer, room="r", host="h", title="t", past=there)
+    assert {anchor.epoch for anchor in again.anchors} == {3}
+    assert not {anchor.id for anchor in again.anchors} & {anchor.id for anchor in first.anchors}
+    assert again.opening.request.id != first.opening.request.id
+    assert again.closing.request.id != first.closing.request.id
+    other = recording(tmp_path, "generic", [comment(1, "else", media_offset_ms=1)])
+    plan = plan_import(other, room="r", host="h", title="t", past=there)
+    assert {anchor.epoch for anchor in plan.anchors} == {5}
 
 
 def test_the_same_recording_asks_with_the_same_ids(tmp_path: Path) -> None:
