@@ -7,9 +7,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const web = join(dirname(fileURLToPath(import.meta.url)), "..");
-const tests = ["client/test", "page/test"]
-  .flatMap((folder) => readdirSync(join(web, folder)).map((name) => join(web, folder, name)))
-  .filter((path) => path.endsWith(".test.ts"));
+const folder = join(web, "client/test");
+const tests = readdirSync(folder)
+  .filter((name) => name.endsWith(".test.ts"))
+  .map((name) => join(folder, name));
 const out = mkdtempSync(join(tmpdir(), "engagement-web-test-"));
 try {
   await build({
