@@ -7,6 +7,8 @@ command needs is not running; 70 a process of ours ended on purpose and wants to
 Everything is imported inside its command: a worker's start-up time is a stall that users see.
 """
 
+import errno
+import socket
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +24,11 @@ from engagement.settings import Settings, settings
 EXIT_FAILED = 1
 EXIT_NOT_RUNNING = 3
 EXIT_CONFIGURATION = 78
+
+_NOBODY_THERE = {
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT
+}  # fmt: skip
+_CLIENT_ERRORS = {"KafkaConnectionError", "CannotConnectNowError", "InvalidPasswordError"}
 
 app = typer.Typer(
     name="engagement",
@@ -54,6 +61,18 @@ def main() -> None:
     except EngagementError as error:
         sys.stderr.write(f"{error.code}: {error.detail}\n")
         sys.exit(EXIT_NOT_RUNNING if isinstance(error, UnavailableError) else EXIT_FAILED)
+    except Exception as error:
+        if not _is_unreachable(error):
+            raise
+        sys.stderr.write(f"unreachable: {error}. Is it running? Ask `engagement doctor`.\n")
+        sys.exit(EXIT_NOT_RUNNING)
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether a broker or a database does not let us in. By name: neither client is imported."""
+    if isinstance(error, OSError):
+        return error.errno in _NOBODY_THERE or isinstance(error, socket.gaierror)
+    return type(error).__name__ in _CLIENT_ERRORS
 
 
 def _child() -> Settings:

@@ -62,7 +62,8 @@ def roles(settings: Settings, extra: Sequence[Role] = ()) -> list[Role]:
         Role(f"gateway-{number}", "gateway", {"ENGAGEMENT_PORT": str(port)})
         for number, port in enumerate(gateway_ports(settings))
     ]
-    return [*workers, Role("projector", "project"), Role("media", "media"), *gateways, *extra]
+    # A gateway takes longest to start and is what people wait for.
+    return [*gateways, *workers, Role("projector", "project"), Role("media", "media"), *extra]
 
 
 def gateway_ports(settings: Settings) -> list[int]:
