@@ -46,7 +46,7 @@ def try_mutant(name: str, *, first_port: int = FIRST_PORT, seed: int = SEED) -> 
             "FAULTS_MUTANT": name,
             "PYTHONPATH": f"{Path(__file__).parent / 'mutant_site'}:{ROOT}",
         },
-        patience_s=20.0,
+        patience_s=75.0,
     )
     began = time.monotonic()
     try:
