@@ -1,7 +1,7 @@
 """The Faust application that hosts the room processor.
 
 Faust brings group membership, the consumer thread and commits of the acknowledged prefix; the
-settings below are the ones without which this collapses (see docs/adr/0007).
+settings below are the ones without which this collapses (see docs/adr/0007 and 0008).
 """
 
 import asyncio

@@ -43,19 +43,18 @@ class Checkpointing:
         self._unwritten: set[str | int] = set()
         """Numbers of ids that were frozen for a checkpoint that was given up."""
         self._end = checkpoint.end
-        self._facts = 0
         self._at_s = time.monotonic()
 
     def is_due(self, rooms: RoomPartition, facts: int) -> bool:
-        """Whether enough has changed, or for long enough; `facts` written in all."""
+        """Whether enough has changed, or for long enough; `facts` since the last one."""
         if not rooms.changed:
             return False
         is_old = time.monotonic() - self._at_s >= limits.CHECKPOINT_INTERVAL_S
-        return is_old or facts - self._facts >= limits.CHECKPOINT_FACTS
+        return is_old or facts >= limits.CHECKPOINT_FACTS
 
-    def freeze(self, rooms: RoomPartition, facts: int) -> Frozen:
+    def freeze(self, rooms: RoomPartition) -> Frozen:
         """What is to be written, as it is now. It counts as unchanged from here on."""
-        self._facts, self._at_s = facts, time.monotonic()
+        self._at_s = time.monotonic()
         old = self._old_ones()
         names = sorted(rooms.changed | {name for name in rooms.rooms if name in old})
         rooms.changed.clear()

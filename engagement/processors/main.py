@@ -19,4 +19,5 @@ def run(settings: Settings) -> None:
     worker = faust.Worker(
         build(settings), loglevel="WARN", quiet=True, override_logging=False, redirect_stdouts=False
     )
+    worker.spinner = None  # It writes escape codes even where there is no terminal.
     worker.execute_from_commandline()

@@ -51,7 +51,7 @@ class OwnedPartition:
         self.number: Final = number
         self.rooms: Final = recovered.rooms
         self.checkpointing: Final = Checkpointing(recovered.checkpoint)
-        self.facts_written = 0
+        self.facts_since_checkpoint = recovered.folded
         self.next_request: int | None = None
         self._writer = writer
         self._life = life
@@ -81,7 +81,7 @@ class OwnedPartition:
             self._writer.append(topic, number, fact.room.encode(), encode_fact(fact), headers)
             self.order += 1
             self._expected[topic] += 1
-            self.facts_written += 1
+            self.facts_since_checkpoint += 1
             topics.add(topic)
         return topics
 

@@ -63,6 +63,8 @@ class RecoveredPartition:
     """Place of the next fact in the order in which the partition's facts are decided."""
     checkpoint: Checkpoint
     """What was begun from, its rooms handed over."""
+    folded: int
+    """Facts since then."""
 
 
 async def end_positions(bootstrap: str, partitions: Iterable[int]) -> dict[int, Positions]:
@@ -70,7 +72,10 @@ async def end_positions(bootstrap: str, partitions: Iterable[int]) -> dict[int, 
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
-        ends = await consumer.end_offsets(_both_topics(partitions))
+        # Unassigned, it would not know where the partitions are, and wait.
+        assigned = _both_topics(partitions)
+        consumer.assign(assigned)
+        ends = await consumer.end_offsets(assigned)
     finally:
         await consumer.stop()
     return {
@@ -219,7 +224,9 @@ class Fold:
         """The partition as the log has it."""
         self._checkpoint.rooms = {}
         positions = Positions(self._next[ROOM_TOPIC], self._next[ACTIVITY_TOPIC])
-        return RecoveredPartition(self.rooms, positions, self._order, self._checkpoint)
+        return RecoveredPartition(
+            self.rooms, positions, self._order, self._checkpoint, self.folded + self.remembered
+        )
 
     def _folded_up_to(self, topic: str, key: bytes | None) -> int:
         of_room = self._checkpoint.positions_of.get((key or b"").decode(errors="replace"))

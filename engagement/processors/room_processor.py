@@ -268,7 +268,7 @@ class RoomProcessor:
     async def checkpoint(self, *, all_changed: bool = False) -> None:
         """Write the rooms that changed, of the partitions where it is due."""
         for owned in list(self._owned.values()):
-            is_due = owned.checkpointing.is_due(owned.rooms, owned.facts_written)
+            is_due = owned.checkpointing.is_due(owned.rooms, owned.facts_since_checkpoint)
             if is_due or (all_changed and owned.rooms.changed):
                 await self._checkpoint(owned)
 
@@ -276,7 +276,8 @@ class RoomProcessor:
         # Frozen and asked for in one turn of the loop: the states are the fold of exactly the
         # facts that were appended so far.
         order = owned.order
-        frozen = owned.checkpointing.freeze(owned.rooms, owned.facts_written)
+        frozen = owned.checkpointing.freeze(owned.rooms)
+        owned.facts_since_checkpoint = 0
         positions = await owned.positions()
         if self._owned.get(owned.number) is not owned:
             # Parked; if it comes back, all of this is still to be written.

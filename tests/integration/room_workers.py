@@ -88,7 +88,7 @@ class Stage:
         for number, requests in by_partition.items():
             self.put(number, encode_envelope(Envelope(gateway, requests)))
 
-    def put(self, partition: int, value: bytes | None, key: bytes = b"test-gateway") -> None:
+    def put(self, partition: int, value: bytes | None, key: bytes | None = b"gw") -> None:
         """Any record of the requests topic."""
         self._writer.append(REQUESTS_TOPIC, partition, key, value)
 

@@ -184,7 +184,7 @@ async def test_reading_begins_where_the_oldest_living_checkpoint_lies(
     begins = []
     for number in range(200):
         rooms.when(comment(), "ann", room="busy")
-        frozen = owner.freeze(rooms.partition, number)
+        frozen = owner.freeze(rooms.partition)
         begin = owner.begin(frozen)
         at = Positions(number, number)
         written = write_checkpoint(log.writer, 0, frozen.rooms, at, begin, frozen.known_ids)
@@ -210,7 +210,7 @@ async def test_the_ids_of_the_filter_come_back_and_are_bounded(
         for _ in range(7 if number % 2 else 93):
             sent.append(comment())
             rooms.when(sent[-1], "ann")
-        frozen = owner.freeze(rooms.partition, number)
+        frozen = owner.freeze(rooms.partition)
         if number % 7 == 3:
             continue  # Given up: the partition was revoked, and came back.
         at, begin = Positions(number, number), owner.begin(frozen)
