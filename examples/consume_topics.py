@@ -1,4 +1,4 @@
-"""Analytics from the topic: who talks, room by room. Run: python examples/consume_topics.py
+"""Analytics from the topic: what happens, who talks. Run: python examples/consume_topics.py [ROOM]
 
 Needs aiokafka; any Kafka client will do. A record is one CloudEvent in JSON, its key is the room.
 """
@@ -6,12 +6,14 @@ Needs aiokafka; any Kafka client will do. A record is one CloudEvent in JSON, it
 import asyncio
 import json
 import os
+import sys
 from collections import Counter
 
 from aiokafka import AIOKafkaConsumer
 
 KAFKA = os.environ.get("ENGAGEMENT_KAFKA") or "127.0.0.1:19092"
 TOPIC = "live.room.v1"
+ROOM = sys.argv[1] if len(sys.argv) > 1 else None
 
 
 async def consume() -> None:
@@ -27,6 +29,8 @@ async def consume() -> None:
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 for record in records:
                     event = json.loads(record.value)
+                    if ROOM not in (None, event["roomid"]):
+                        continue
                     if event["id"] in seen:  # written twice after a crash: same id, one event
                         continue
                     seen.add(event["id"])

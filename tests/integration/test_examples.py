@@ -89,10 +89,10 @@ async def test_watching_with_node(instance: Instance, room: str) -> None:
 
 async def test_consuming_the_topic(instance: Instance, room: str) -> None:
     await post(instance, room)
-    done = await run(instance, sys.executable, "consume_topics.py", room=room)
+    done = await run(instance, sys.executable, "consume_topics.py", room, room=room)
     assert done.returncode == 0, done.stderr
-    assert "comment.posted" in done.stdout
-    assert "ben said" in done.stdout
+    assert "1 comment.posted" in done.stdout
+    assert f"ben said 1 things in {room}" in done.stdout
 
 
 async def test_drawing_events_per_minute(instance: Instance, room: str) -> None:

@@ -125,6 +125,7 @@ def test_tiktok_frames_become_comments_likes_and_joins(tmp_path: Path) -> None:
     ]
     read = recording(tmp_path, "tiktok", rows)
     assert read.counts() == {"like": 2, "join": 1, "comment": 1}
+    assert [row.count for row in read.rows if row.kind == "like"] == [15, 15]
     assert read.merged == 1
     assert sorted(read.skipped) == [
         "battle_not_yet_available",
@@ -142,14 +143,15 @@ def test_a_youtube_super_chat_gives_its_words_but_not_the_clock(tmp_path: Path) 
     rows = [row("comment", n * 100, n * 100, text=f"c{n}") for n in range(20)]
     rows.append(row("super_chat", 1050, 90_000, text="thanks!", amount="$5.00"))
     rows.append(row("super_chat", 1060, 90_000, text=None, amount="$5.00"))
+    rows += [row("super_chat", 3000 + n, 90_000 + n, text=f"late {n}") for n in range(10)]
     read = recording(tmp_path, "youtube", rows)
     plan = plan_import(read, room="r", host="h", title="t")
     assert plan.fit is not None
     assert len(plan.fit.segments) == 1
     assert read.skipped == {"super_chat_without_text": [22]}
-    assert sum(abs(residual) > 1 for residual in plan.residuals_ms) == 1
-    assert [off.line for off in plan.off_clock] == [21]
-    assert read.paid_messages == 1
+    assert sum(abs(residual) > 1 for residual in plan.residuals_ms) == 11
+    assert [off.line for off in plan.off_clock] == [21, *range(23, 33)]
+    assert read.paid_messages == 11
 
 
 def test_every_comment_is_stamped_with_its_own_media_offset(tmp_path: Path) -> None:
@@ -213,6 +215,9 @@ def test_another_recording_gets_the_next_epoch_and_a_longer_one_keeps_its_own(
     assert not {anchor.id for anchor in again.anchors} & {anchor.id for anchor in first.anchors}
     assert again.opening.request.id != first.opening.request.id
     assert again.closing.request.id != first.closing.request.id
+    closed_meanwhile = plan_import(read, room="r", host="h", title="t", past=there)
+    assert closed_meanwhile.opening.request.id != first.opening.request.id
+    assert closed_meanwhile.closing.request.id == first.closing.request.id
     other = recording(tmp_path, "generic", [comment(1, "else", media_offset_ms=1)])
     plan = plan_import(other, room="r", host="h", title="t", past=there)
     assert {anchor.epoch for anchor in plan.anchors} == {5}
