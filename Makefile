@@ -22,6 +22,7 @@ dev: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	@scripts/test-packages
+	@$(BIN)/engagement prepare
 	$(BIN)/python -m pytest $(PYTEST)
 
 check: $(VENV)/.dev

@@ -108,6 +108,14 @@ def up(
 
 
 @app.command()
+def prepare() -> None:
+    """Fetch what the first start of the embedded Kafka needs, for a later one without network."""
+    from engagement.commands.prepare import prepare as run
+
+    raise typer.Exit(run(settings()))
+
+
+@app.command()
 def gateway() -> None:
     """One gateway: HTTP, WebSockets and the page."""
     from engagement.gateway.main import run

