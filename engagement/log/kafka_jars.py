@@ -100,7 +100,7 @@ def _resolve(staging: Path, tell: Tell) -> list[Path]:
 
     what = f"fetching Apache Kafka {KAFKA_VERSION}"
     arrived = 0
-    tell(what, 0, JARS_BYTES)
+    tell(f"asking which jars Apache Kafka {KAFKA_VERSION} needs", 0, 0)
 
     @contextlib.contextmanager
     def follow(_name: str, _total: int) -> Iterator[Callable[[int], None]]:
