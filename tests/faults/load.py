@@ -14,6 +14,9 @@ from .plan import Call, Plan
 from .senders import HttpSender, SocketSender
 
 SOCKETS_PER_ROOM = 2
+OUTSTANDING_MAX = 300
+"""Calls that wait for an answer. While everything is down the load waits too: a client that piled
+up calls would time them all out itself, long after the servers are back."""
 OWN_REMOVAL_S_MAX = 2.0
 ALTERED_SUFFIX = " but not what was said first"
 
@@ -30,6 +33,7 @@ class Load:
         self._sockets: dict[str, list[SocketSender]] = {}
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Semaphore(OUTSTANDING_MAX)
         self.sent = 0
         self.repeated = 0
         self._ending = asyncio.Event()
@@ -61,7 +65,8 @@ class Load:
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
             self.sent += len(call.asks)
-            self._spawn(self._play(call))
+            await self._free.acquire()
+            self._spawn(self._play_and_make_way(call))
 
     async def finish(self) -> None:
         """Wait for every answer, repeat and retry."""
@@ -80,6 +85,17 @@ class Load:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _play_and_make_way(self, call: Call) -> None:
+        try:
+            await self._play(call)
+        finally:
+            self._free.release()
+        if call.repeat == "later":
+            self.repeated += len(call.asks)
+            await self._wait(call.repeat_after_s)
+            again = Call("http", call.room, call.asks, single=call.single)
+            await self._again(again, self._random.randrange(len(self._gateways)))
+
     async def _play(self, call: Call) -> None:
         if call.via == "socket":
             await self._over_socket(call)
@@ -91,11 +107,6 @@ class Load:
             statuses = await self._sender.deliver(call, call.gateway)
             if statuses.get(call.asks[0].id) == "accepted":
                 await self._follow(call)
-        if call.repeat == "later":
-            self.repeated += len(call.asks)
-            await self._wait(call.repeat_after_s)
-            again = Call("http", call.room, call.asks, single=call.single)
-            await self._again(again, self._random.randrange(len(self._gateways)))
 
     async def _over_socket(self, call: Call) -> None:
         sockets = self._sockets.get(call.room)
@@ -129,7 +140,8 @@ class Load:
             await self._sender.once(call, [other], gateway, altered=True)
 
     async def _again(self, call: Call, gateway: int) -> None:
-        await self._sender.deliver(call, gateway)
+        async with self._free:
+            await self._sender.deliver(call, gateway)
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, but not beyond the end of the load."""

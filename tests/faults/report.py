@@ -14,6 +14,10 @@ AFTER_FAULT_S = 10.0
 """A delay belongs to a fault when the request was acknowledged within this time after it."""
 
 
+UNDECIDED_SHARE_MAX = 0.03
+"""Requests whose fate no answer told, at most: a system that takes nothing loses nothing, too."""
+
+
 class Delay(Struct):
     """How long comments took from their ack to the first viewer, after faults of one kind."""
 
@@ -50,8 +54,13 @@ def result(
     options: Options, outcome: Outcome, verdict: dict[str, Any], evidence: Evidence
 ) -> dict[str, Any]:
     """Everything that is worth keeping of a run."""
+    looked = verdict["looked_at"]
+    undecided = looked["unknown_in"] + looked["unknown_out"]
     return {
-        "ok": verdict["ok"] and not outcome.server_errors and not outcome.never_came_back,
+        "ok": verdict["ok"]
+        and undecided <= UNDECIDED_SHARE_MAX * looked["requests"]
+        and not outcome.server_errors
+        and not outcome.never_came_back,
         "commit": evidence.run.get("commit", ""),
         "seed": options.seed,
         "machine": facts_of_the_machine(),
