@@ -3,7 +3,9 @@
 import asyncio
 import os
 import random
+import shutil
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,14 +44,20 @@ def free_ports(count: int) -> list[int]:
                 probe.close()
 
 
+def open_directory() -> Path:
+    """A temporary directory that PostgreSQL can walk into when the tests run as root.
+
+    Not pytest's own: it closes that to others whenever another run begins.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="engagement-tests-"))
+    directory.chmod(0o755)
+    return directory
+
+
 @pytest.fixture(scope="session")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def engines() -> Iterator[Settings]:
     """Settings of a running broker and database: topics created, schema at head."""
-    root = tmp_path_factory.mktemp("engines")
-    for parent in (root, *root.parents):
-        # PostgreSQL runs as another user when the tests run as root.
-        if str(parent).startswith("/tmp/") and parent.owner() == _me():
-            parent.chmod(parent.stat().st_mode | 0o011)
+    root = open_directory()
     kafka_port, _, database_port, port, media_port = free_ports(5)
     settings = Settings(
         data_dir=root,
@@ -68,6 +76,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     finally:
         kafka.stop()
         postgres.stop()
+        shutil.rmtree(root, ignore_errors=True)
 
 
 async def _ready(settings: Settings) -> None:
@@ -77,12 +86,6 @@ async def _ready(settings: Settings) -> None:
     await admin.create_topics(settings)
     await asyncio.to_thread(ensure_database, settings)
     await asyncio.to_thread(upgrade_to_head, settings)
-
-
-def _me() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 @pytest.fixture
@@ -108,14 +111,11 @@ def process_environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Instance"]:
+def instance() -> Iterator["Instance"]:
     """A whole running instance, as `engagement up` starts it: one gateway, two workers."""
     from tests.faults.instance import Instance, Ports
 
-    root = tmp_path_factory.mktemp("instance")
-    for parent in (root, *root.parents):
-        if str(parent).startswith("/tmp/") and parent.owner() == _me():
-            parent.chmod(parent.stat().st_mode | 0o011)
+    root = open_directory()
     first, media, kafka, _, database = free_ports(5)
     running = Instance(root, Ports(gateway=first, media=media, kafka=kafka, database=database))
     asyncio.run(running.start(1))
@@ -123,3 +123,4 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Instance"]:
         yield running
     finally:
         running.stop()
+        shutil.rmtree(root, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from projections.queries import RoomQueries
 from projections.registry import PROJECTIONS
 from projections.tables import LIKES, POSITIONS, PROJECTORS, TIMELINE
 from projections.verify import verify
-from tests.conftest import free_ports, process_environment
+from tests.conftest import free_ports, open_directory, process_environment
 from tests.facts import FactLog, folded_up_to, ids
 from tests.waiting import until
 
@@ -83,17 +84,15 @@ class Bed:
 
 
 @pytest.fixture(scope="module")
-def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    root = tmp_path_factory.mktemp("bed")
-    for parent in (root, *root.parents):
-        if str(parent).startswith("/tmp/") and parent.stat().st_uid == os.geteuid():
-            parent.chmod(parent.stat().st_mode | 0o011)  # PostgreSQL is another user
+def bed() -> Iterator[Bed]:
+    root = open_directory()
     bed = Bed(root)
     try:
         asyncio.run(bed.start())
         yield bed
     finally:
         bed.stop()
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture

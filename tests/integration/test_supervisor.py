@@ -3,30 +3,31 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from engagement.child_process import command_of
-from tests.conftest import free_ports
+from tests.conftest import free_ports, open_directory
 from tests.faults.instance import Instance, Ports
 from tests.waiting import until
 
 
 @pytest.fixture
-async def private(tmp_path: Path) -> AsyncIterator[Instance]:
-    for parent in (tmp_path, *tmp_path.parents):
-        if str(parent).startswith("/tmp/") and os.access(parent, os.W_OK):
-            parent.chmod(parent.stat().st_mode | 0o011)
+async def private() -> AsyncIterator[Instance]:
+    directory = open_directory()
     first, media, kafka, _, database = free_ports(5)
-    instance = Instance(tmp_path, Ports(gateway=first, media=media, kafka=kafka, database=database))
+    instance = Instance(
+        directory, Ports(gateway=first, media=media, kafka=kafka, database=database)
+    )
     await instance.start(1)
     yield instance
     await asyncio.to_thread(instance.stop)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def pids(instance: Instance) -> dict[str, int]:
