@@ -18,6 +18,7 @@ import typer
 from pydantic import ValidationError
 
 from engagement.child_process import exit_with_parent
+from engagement.data_directory import as_announced
 from engagement.errors import EngagementError, UnavailableError
 from engagement.settings import Settings, settings
 
@@ -236,7 +237,7 @@ def import_recording(
     from engagement.commands.import_recording import import_recording as run
 
     code = run(
-        settings(),
+        as_announced(settings()),
         file,
         room=room,
         format=format.value,
@@ -263,7 +264,7 @@ def crowd(
     from engagement.commands.crowd import crowd as run
 
     code = run(
-        settings(),
+        as_announced(settings()),
         source,
         room=room,
         format=format.value,
@@ -284,7 +285,7 @@ def doctor(
     """Check every part of a running instance and say how to mend what is wrong."""
     from engagement.commands.doctor import doctor as run
 
-    raise typer.Exit(run(settings(), as_json=as_json))
+    raise typer.Exit(run(as_announced(settings()), as_json=as_json))
 
 
 @app.command()

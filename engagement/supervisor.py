@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from engagement import child_process
-from engagement.data_directory import DataDirectoryLock
+from engagement.data_directory import DataDirectoryLock, announce, withdraw
 from engagement.database.embedded import EmbeddedPostgres, ensure_database
 from engagement.errors import ConflictError, UnavailableError
 from engagement.log import admin
@@ -103,6 +103,7 @@ class Supervisor:
         """
         self._lock.acquire()
         (self._directory / "pids.json").unlink(missing_ok=True)
+        announce(self._settings)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stopping.set)
@@ -120,6 +121,7 @@ class Supervisor:
             for task in tasks:
                 task.cancel()
             await asyncio.to_thread(self._stop_all)
+            withdraw(self._settings)
             self._lock.release()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:

@@ -4,11 +4,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from engagement import child_process
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)", "a-mark"]
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(SLEEPER)
+    # A process has a command line a moment after it has begun.
+    assert child_process.wait_until(lambda: not gone(process.pid), 5)
+    yield process
+    process.kill()
+    process.wait()
 
 
 def gone(pid: int) -> bool:
@@ -62,22 +75,24 @@ def test_stopping_ends_even_a_child_that_will_not(tmp_path: Path) -> None:
     assert child.returncode == -signal.SIGKILL
 
 
-def test_an_orphan_is_ended_and_its_pid_file_removed(tmp_path: Path) -> None:
+def test_an_orphan_is_ended_and_its_pid_file_removed(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
     pid_file = tmp_path / "pid"
-    with subprocess.Popen(SLEEPER) as orphan:
-        pid_file.write_text(f"{orphan.pid}\n")
-        child_process.end_orphan(pid_file, "a-mark")
-        assert orphan.wait(5) == -signal.SIGKILL
+    pid_file.write_text(f"{sleeper.pid}\n")
+    child_process.end_orphan(pid_file, "a-mark")
+    assert sleeper.wait(5) == -signal.SIGKILL
     assert not pid_file.exists()
 
 
-def test_a_pid_that_belongs_to_somebody_else_by_now_is_left_alone(tmp_path: Path) -> None:
+def test_a_pid_that_belongs_to_somebody_else_by_now_is_left_alone(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
     pid_file = tmp_path / "pid"
-    with subprocess.Popen(SLEEPER) as somebody:
-        pid_file.write_text(f"{somebody.pid}\n")
-        child_process.end_orphan(pid_file, "another-mark")
-        assert somebody.poll() is None
-        somebody.kill()
+    pid_file.write_text(f"{sleeper.pid}\n")
+    child_process.end_orphan(pid_file, "another-mark")
+    with pytest.raises(subprocess.TimeoutExpired):
+        sleeper.wait(0.3)
     assert not pid_file.exists()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engagement.data_directory import DataDirectoryLock
+from engagement.data_directory import DataDirectoryLock, announce, as_announced, withdraw
 from engagement.errors import ConflictError
+from engagement.settings import Settings
 
 HOLDER = (
     "import sys, time; from pathlib import Path\n"
@@ -52,3 +53,20 @@ def test_locks_of_other_names_do_not_meet(tmp_path: Path) -> None:
     other.acquire()
     one.release()
     other.release()
+
+
+def test_a_command_in_another_terminal_identifies_itself_as_the_instance_wants(
+    tmp_path: Path,
+) -> None:
+    """`engagement doctor` beside `engagement demo` called its dev mode a JWT without a key."""
+    announce(Settings(data_dir=tmp_path, auth="dev"))
+    assert as_announced(Settings(data_dir=tmp_path)).auth == "dev"
+    assert as_announced(Settings(data_dir=tmp_path, auth="jwt")).auth == "jwt"
+    withdraw(Settings(data_dir=tmp_path))
+    assert as_announced(Settings(data_dir=tmp_path)).auth == "jwt"
+
+
+@pytest.mark.parametrize("garbage", ["", "[]", "{}", '{"auth": "nobody"}', '{"auth": 1}'])
+def test_an_announcement_of_garbage_says_nothing(tmp_path: Path, garbage: str) -> None:
+    (tmp_path / "instance.json").write_text(garbage)
+    assert as_announced(Settings(data_dir=tmp_path)).auth == "jwt"
