@@ -34,6 +34,8 @@ _CLIENT_ERRORS = {"KafkaConnectionError", "CannotConnectNowError", "InvalidPassw
 app = typer.Typer(
     name="engagement",
     help="The engagement half of a live-streaming platform.",
+    epilog="Exit codes: 0 done; 1 a check failed; 2 wrong usage; 3 something that is needed does "
+    "not run; 70 wants to be started again; 78 the settings forbid it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

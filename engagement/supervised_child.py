@@ -10,6 +10,7 @@ import structlog
 
 from engagement import child_process
 from engagement.errors import EngagementError
+from engagement.process_logs import readable
 
 log = structlog.get_logger()
 
@@ -60,8 +61,9 @@ class SupervisedChild:
     def last_words(self) -> str:
         """Why it ended, as far as its log tells."""
         code = None if self.process is None else self.process.poll()
-        said = child_process.last_line(self.log_file)
-        return f"{self.name} ended with code {code}: {said or 'it said nothing'}"
+        line = child_process.last_line(self.log_file)
+        said = readable(self.name, line, everything=True) or "it said nothing"
+        return f"{self.name} ended with code {code}: {said.removeprefix(f'{self.name} | ')}"
 
     def watch(self) -> bool:
         """Notice a death, start again when it is time; True when something changed."""
