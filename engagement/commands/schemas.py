@@ -25,6 +25,17 @@ VERSION: Final = 1
 
 Schema = dict[str, Any]
 
+_SOURCES: Final = "^/(rooms|accounts|battles|gifts)/"
+_NAMED_BY: Final = {
+    events.ROOM_TOPIC: "roomid",
+    events.ACTIVITY_TOPIC: "roomid",
+    events.CLOCK_TOPIC: "roomid",
+    events.LEDGER_TOPIC: "accountid",
+    events.CATALOGUE_TOPIC: "source",
+    events.BATTLE_TOPIC: "battleid",
+}
+"""The attribute that names what an event of a topic is about."""
+
 
 def event_schema(kind: str) -> Schema:
     """The schema of a whole event of this type; KeyError on an unknown type."""
@@ -36,7 +47,7 @@ def event_schema(kind: str) -> Schema:
         **envelope["properties"],
         "specversion": {"const": "1.0"},
         "type": {"const": kind},
-        "source": {"type": "string", "pattern": "^/rooms/", **_described(envelope, "source")},
+        "source": {"type": "string", "pattern": _SOURCES, **_described(envelope, "source")},
         "time": {"type": "string", "format": "date-time", **_described(envelope, "time")},
         "datacontenttype": {"const": "application/json"},
         "dataschema": {"const": dataschema},
@@ -50,7 +61,7 @@ def event_schema(kind: str) -> Schema:
         "description": f"{_summary(struct)} Recorded in `{events.TOPIC_OF_TYPE[kind]}`.",
         "type": "object",
         "properties": properties,
-        "required": envelope["required"],
+        "required": sorted({*envelope["required"], _NAMED_BY[events.TOPIC_OF_TYPE[kind]]}),
         "$defs": {"data": {"$id": dataschema, **data.pop(struct.__name__), **_defs(data)}},
     }
 

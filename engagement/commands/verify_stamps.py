@@ -27,7 +27,7 @@ from engagement.domain.events import (
 )
 from engagement.domain.media_time import WALL_EPOCH, Anchor, stamp, wall_stamp
 from engagement.log.codec import PoisonError, decode_data, decode_envelope, decode_raw
-from engagement.log.topics import REQUESTS_TOPIC
+from engagement.log.topics import REQUESTS_TOPIC, partition_of
 from engagement.settings import Settings
 
 
@@ -88,16 +88,24 @@ class Evidence(Struct):
     """When each room opened, again and again."""
 
 
-async def derive_stamps(settings: Settings, tell: Any = lambda *_: None) -> Verdict:
-    """Derive the stamp of every fact of both fact topics, partition by partition."""
+async def derive_stamps(
+    settings: Settings, tell: Any = lambda *_: None, *, room: str | None = None
+) -> Verdict:
+    """Derive the stamp of every fact of both fact topics, partition by partition.
+
+    `room` leaves all other rooms out.
+    """
     verdict = Verdict()
     bootstrap = settings.bootstrap_servers
-    for number in range(settings.partitions):
+    numbers = range(settings.partitions)
+    for number in numbers if room is None else [partition_of(room, settings.partitions)]:
         evidence = await _gather(bootstrap, number)
         for topic in (ROOM_TOPIC, ACTIVITY_TOPIC):
             async for record in _records(bootstrap, topic, number):
                 try:
                     fact = decode_raw(record.value)
+                    if room not in (None, fact.roomid):
+                        continue
                     what = check_stamp(fact, evidence, verdict)
                 except (PoisonError, ValueError):
                     continue  # Not ours: whoever reads it has put it into the dead letters.

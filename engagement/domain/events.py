@@ -3,7 +3,7 @@
 One `Fact` is one record of a fact topic. Its `data` is one of the frozen structs below; the
 table at the end says which type has which data and which topic. Updates that viewers see carry
 absolute values (apply the maximum: duplicates, gaps and reorder are harmless); deltas exist only
-in the activity topic and, later, in `gift.sent`.
+in the activity topic, in the ledger, and in `gift.sent`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,17 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from engagement.domain import battle_events as battles
+from engagement.domain import gift_events as gifts
+from engagement.domain import ledger_events as ledger
 from engagement.domain.media_time import Stamp
 
 ROOM_TOPIC: Final = "live.room.v1"
 ACTIVITY_TOPIC: Final = "live.activity.v1"
 CLOCK_TOPIC: Final = "live.clock.v1"
+LEDGER_TOPIC: Final = "live.ledger.v1"
+CATALOGUE_TOPIC: Final = "live.catalogue.v1"
+BATTLE_TOPIC: Final = "live.battle.v1"
 
 SCHEMA_PREFIX: Final = "urn:live-engagement:schema:"
 
@@ -187,7 +193,43 @@ FactData = (
     | RequestRefused
     | RequestUnchanged
     | ClockAnchored
+    | gifts.GiftSent
+    | gifts.GiftComboEnded
+    | gifts.GiftReversed
+    | ledger.TransferPosted
+    | ledger.TransferRefused
+    | ledger.GiftRefused
+    | ledger.HoldPlaced
+    | ledger.HoldResolved
+    | ledger.GiftCatalogued
+    | battles.BattleInvited
+    | battles.BattleAccepted
+    | battles.BattleDeclined
+    | battles.BattleCancelled
+    | battles.BattleExpired
+    | battles.BattleStarted
+    | battles.BattleScored
+    | battles.BattleWindowOpened
+    | battles.BattleWindowClosed
+    | battles.BattleEnded
+    | battles.BattleContributed
+    | battles.BattleContributionLate
+    | battles.BattleRefused
 )
+
+ROOM_BATTLE_TYPES: Final[dict[str, type[Struct]]] = {
+    "battle.invited": battles.BattleInvited,
+    "battle.accepted": battles.BattleAccepted,
+    "battle.declined": battles.BattleDeclined,
+    "battle.cancelled": battles.BattleCancelled,
+    "battle.expired": battles.BattleExpired,
+    "battle.started": battles.BattleStarted,
+    "battle.scored": battles.BattleScored,
+    "battle.window.opened": battles.BattleWindowOpened,
+    "battle.window.closed": battles.BattleWindowClosed,
+    "battle.ended": battles.BattleEnded,
+}
+"""What a battle tells in every room that takes part: recorded there, too, and stamped."""
 
 DATA_OF_TYPE: Final[dict[str, type[Struct]]] = {
     "room.opened": RoomOpened,
@@ -210,6 +252,19 @@ DATA_OF_TYPE: Final[dict[str, type[Struct]]] = {
     "clock.anchored": ClockAnchored,
     "clock.stepped": ClockAnchored,
     "clock.epoch.closed": ClockAnchored,
+    "gift.sent": gifts.GiftSent,
+    "gift.combo.ended": gifts.GiftComboEnded,
+    "gift.reversed": gifts.GiftReversed,
+    "transfer.posted": ledger.TransferPosted,
+    "transfer.refused": ledger.TransferRefused,
+    "gift.refused": ledger.GiftRefused,
+    "hold.placed": ledger.HoldPlaced,
+    "hold.resolved": ledger.HoldResolved,
+    "gift.catalogued": ledger.GiftCatalogued,
+    **ROOM_BATTLE_TYPES,
+    "battle.contributed": battles.BattleContributed,
+    "battle.contribution.late": battles.BattleContributionLate,
+    "battle.refused": battles.BattleRefused,
 }
 """Every fact type and the shape of its data: the source of the committed JSON Schemas."""
 
@@ -230,8 +285,17 @@ TOPIC_OF_TYPE: Final[dict[str, str]] = {
         ("clock.epoch.opened", "clock.anchored", "clock.stepped", "clock.epoch.closed"),
         CLOCK_TOPIC,
     ),
+    **dict.fromkeys(
+        ("transfer.posted", "transfer.refused", "gift.refused", "hold.placed", "hold.resolved"),
+        LEDGER_TOPIC,
+    ),
+    "gift.catalogued": CATALOGUE_TOPIC,
+    **dict.fromkeys(
+        ("battle.contributed", "battle.contribution.late", "battle.refused"), BATTLE_TOPIC
+    ),
 }
-"""Where a fact of each type is recorded. The room topic is the timeline that everyone sees."""
+"""Where a fact of each type is recorded. The room topic is the timeline that everyone sees; what
+a battle tells its rooms (`ROOM_BATTLE_TYPES`) is recorded in the battle topic, too."""
 
 SCHEMA_OF_TYPE: Final = {name: f"{SCHEMA_PREFIX}{name}:1" for name in DATA_OF_TYPE}
 
@@ -246,12 +310,17 @@ class Fact(Struct, frozen=True, omit_defaults=True, kw_only=True):
     id: str
     type: str
     source: str
-    """`/rooms/<room>`; with `id` it identifies the event."""
+    """`/rooms/<room>`, `/accounts/<user>`, `/battles/<battle>` or `/gifts/<gift>`; with `id` it
+    identifies the event."""
     time: str
     """When the gateway accepted the request, RFC 3339 UTC with µs."""
     datacontenttype: str
     dataschema: str
-    roomid: str
+    roomid: str | UnsetType = UNSET
+    """The room it happened in; a fact of the ledger, the catalogue or a battle names none."""
+    accountid: str | UnsetType = UNSET
+    """The user whose wallet it is about (ledger)."""
+    battleid: str | UnsetType = UNSET
     actorid: str | UnsetType = UNSET
     mediaepoch: int | UnsetType = UNSET
     mediapts: int | UnsetType = UNSET
@@ -280,7 +349,9 @@ class RawFact(Struct, frozen=True, kw_only=True):
     id: str
     type: str
     time: str
-    roomid: str
+    roomid: str = ""
+    accountid: str = ""
+    battleid: str = ""
     actorid: str = ""
     mediaepoch: int = 0
     mediapts: int = 0
@@ -353,6 +424,40 @@ def fact(decided: Decided) -> Fact:
         causationid=decided.cause,
         traceparent=decided.traceparent,
         data=decided.data,
+    )
+
+
+class SubjectFact(Struct, frozen=True):
+    """A fact about an account, a battle or a gift: no room, and so no place in media time."""
+
+    kind: str
+    id: str
+    collection: Literal["accounts", "battles", "gifts"]
+    subject: str
+    """The key of its record."""
+    at_us: int
+    data: Any
+    actor: str | UnsetType = UNSET
+    cause: str | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
+
+
+def subject_fact(told: SubjectFact) -> Fact:
+    """The wire form of a fact about no room."""
+    return Fact(
+        specversion="1.0",
+        id=told.id,
+        type=told.kind,
+        source=f"/{told.collection}/{told.subject}",
+        time=rfc3339(told.at_us),
+        datacontenttype="application/json",
+        dataschema=SCHEMA_OF_TYPE[told.kind],
+        accountid=told.subject if told.collection == "accounts" else UNSET,
+        battleid=told.subject if told.collection == "battles" else UNSET,
+        actorid=told.actor,
+        causationid=told.cause,
+        traceparent=told.traceparent,
+        data=told.data,
     )
 
 

@@ -71,6 +71,52 @@ HELD_COMMENTS_PER_ROOM: Final = 1_000
 MUTES_PER_ROOM_MAX: Final = 10_000
 """Mutes and bans live in the room's state, which is checkpointed: bounded."""
 
+# --- money -------------------------------------------------------------------------------------
+COINS_MAX: Final = 2**53 - 1
+"""The largest balance: what every JSON reader can hold exactly."""
+GIFT_PRICE_COINS_MAX: Final = 1_000_000_000
+"""Times `GIFT_COUNT_MAX` it stays far below `COINS_MAX`."""
+DEPOSIT_COINS_MAX: Final = 1_000_000_000_000
+"""One deposit; no purchase of coins is larger."""
+HOLD_TTL_S_MAX: Final = 7 * 24 * 3600
+"""A week: a reward that is not decided by then is void."""
+GIFTS_IN_CATALOGUE_MAX: Final = 10_000
+"""The catalogue is in every gateway's memory, and in one answer."""
+
+# --- combos ------------------------------------------------------------------------------------
+COMBO_WINDOW_MS: Final = 5_000
+"""Taps further apart than this, in accepted time, are two combos."""
+COMBO_GRACE_MS: Final = 1_500
+"""How much longer the timer waits for taps that are still being paid."""
+COMBOS_PER_ROOM_MAX: Final = 5_000
+"""Open combos of one room; the one that was tapped longest ago is ended beyond it."""
+SUPPORTERS_PER_ROOM_MAX: Final = 10_000
+"""Senders whose coins of the session a gateway knows, for `top_senders`; the table knows all."""
+TOP_SENDERS: Final = 10
+"""In a snapshot."""
+
+# --- battles -----------------------------------------------------------------------------------
+BATTLE_SIDES_MAX: Final = 9
+"""What fits a screen, and what the largest platforms offer."""
+BATTLE_DURATION_S_MAX: Final = 3_600
+BATTLE_INVITATION_S: Final = 60
+"""An invitation that nobody answers."""
+BATTLE_PUNISH_S_MAX: Final = 600
+BATTLE_WINDOWS_MAX: Final = 10
+BATTLE_MULTIPLIER_MAX: Final = 10
+BATTLE_SETTLE_MS: Final = 1_000
+"""After the deadline gateways may still be writing gifts that they accepted before it. Then a
+barrier goes through every partition of the ledger, and what is before it counts."""
+BATTLE_BARRIER_SLOW_MS: Final = 500
+"""A barrier that the broker took longer to acknowledge than this is written again, later: gateways
+may have been as slow."""
+BATTLE_TOP: Final = 3
+"""Supporters named beside the bar."""
+BATTLE_SUPPORTERS_MAX: Final = 20_000
+"""Whose points are kept one by one in a battle's state."""
+HOST_GONE_S: Final = 10.0
+"""A host whose stream has ended for so long has left the battle."""
+
 # --- fan-out -----------------------------------------------------------------------------------
 TICK_MS: Final = 25
 """Events of a busy room are coalesced for one tick; an idle room is flushed at once."""

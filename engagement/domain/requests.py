@@ -7,7 +7,7 @@ bounds, and names the field in its error.
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from engagement.domain import limits
 from engagement.domain.names import ACTOR_ID_PATTERN, REQUEST_ID_PATTERN
@@ -92,6 +92,60 @@ class GatewayLease(Struct, frozen=True, forbid_unknown_fields=True):
     """A gateway says that the sessions it opened are still there."""
 
     gateway: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class PaidGift(Struct, frozen=True, omit_defaults=True):
+    """What the ledger tells a room of a gift that it has booked."""
+
+    gift: str
+    name: str
+    tier: int
+    animation: str
+    count: int
+    unit_price: int
+    coins: int
+    earned: int
+    to: str
+    ledger: int
+    """The ledger partition; -1 for a gift of a recording, which no ledger has booked."""
+    entry: int
+    """The entry in it. Entries of one ledger partition reach a room in order, so whatever is not
+    newer than the newest one known there is a repeat, however late it comes."""
+    combos: bool = True
+    combo: str | UnsetType = UNSET
+    """What the client calls the combo."""
+    battle: str | UnsetType = UNSET
+
+
+class UnpaidGift(Struct, frozen=True):
+    """What the ledger tells a room of a gift that it has refused."""
+
+    gift: str
+    count: int
+    code: str
+
+
+class ReversedGift(Struct, frozen=True):
+    """What the ledger tells a room of a gift that it has taken back."""
+
+    gift: RequestId
+    """The request that sent it."""
+    coins: int
+    earned: int
+    to: str
+    ledger: int
+    entry: int
+    reason: str
+
+
+class BattleNews(Struct, frozen=True):
+    """A fact of a battle, as it is told to one of its rooms."""
+
+    kind: str
+    battle: str
+    revision: int
+    data: Raw
+    """One of `battle_events`, as JSON."""
 
 
 class _Request(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
@@ -184,6 +238,30 @@ class LeaseRenew(_Request, tag="lease.renew", frozen=True, omit_defaults=True):
     data: GatewayLease
 
 
+class GiftPaid(_Request, tag="gift.paid", frozen=True, omit_defaults=True):
+    """Internal: from the ledger's outbox. `id` is the request that sent the gift."""
+
+    data: PaidGift
+
+
+class GiftUnpaid(_Request, tag="gift.unpaid", frozen=True, omit_defaults=True):
+    """Internal: from the ledger's outbox, for the one who sent it."""
+
+    data: UnpaidGift
+
+
+class GiftTakenBack(_Request, tag="gift.taken_back", frozen=True, omit_defaults=True):
+    """Internal: from the ledger's outbox. `id` is the request that reversed it."""
+
+    data: ReversedGift
+
+
+class BattleTold(_Request, tag="battle.told", frozen=True, omit_defaults=True):
+    """Internal: from the outbox of the battles, to every room that takes part."""
+
+    data: BattleNews
+
+
 ClientRequest = (
     CommentPost
     | LikeTap
@@ -212,8 +290,15 @@ Request = (
     | RoomOpen
     | RoomClose
     | LeaseRenew
+    | GiftPaid
+    | GiftUnpaid
+    | GiftTakenBack
+    | BattleTold
 )
 """What reaches the room processor."""
+
+TOLD_BY_OUTBOX = (GiftPaid, GiftUnpaid, GiftTakenBack, BattleTold)
+"""Requests that were decided elsewhere: a room records them."""
 
 MODERATION_TYPES = ("comment.release", "viewer.mute", "viewer.ban", "viewer.unban")
 """Requests that need the role moderator, admin or service, or being the room's host."""

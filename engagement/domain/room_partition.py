@@ -9,12 +9,13 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from engagement.domain import limits
+from engagement.domain import gifts, limits, requests
 from engagement.domain.envelope import Accepted, Envelope
 from engagement.domain.events import Decided
 from engagement.domain.leases import LeaseClock
 from engagement.domain.media_time import Stamp, stamp, wall_stamp
 from engagement.domain.moderation import Moderator
+from engagement.domain.names import derived_id
 from engagement.domain.presence import due_windows, expired, has_open_window
 from engagement.domain.room_requests import decide, refused
 from engagement.domain.rooms import RoomState, evolve
@@ -40,7 +41,7 @@ class RoomPartition:
     def restore(self, state: RoomState) -> None:
         """Begin from a checkpointed room."""
         self.rooms[state.room] = state
-        if has_open_window(state):
+        if _waits(state):
             self._waiting.add(state.room)
 
     def recall(self, fact: Decided) -> None:
@@ -101,14 +102,22 @@ class RoomPartition:
         for room in sorted(self._waiting):
             state = self.rooms[room]
             if not state.recorded:
-                self._fold_all(state, due_windows(state, now_us), out)
+                self._end_what_is_due(state, now_us, out)
         return out
 
+    def _end_what_is_due(self, state: RoomState, now_us: int, out: list[Decided]) -> None:
+        self._fold_all(state, due_windows(state, now_us), out)
+        if state.combos:
+            self._fold_all(state, gifts.due_combos(state, now_us), out)
+
     def _decide(self, state: RoomState, asked: Accepted, mark: Stamp, out: list[Decided]) -> None:
+        if isinstance(asked.request, requests.TOLD_BY_OUTBOX):
+            self._take_in(state, asked, mark, out)
+            return
         by = self._seen.get(asked.request.id)
         if by is None:
             if asked.room in self._waiting:
-                self._fold_all(state, due_windows(state, asked.at_us), out)
+                self._end_what_is_due(state, asked.at_us, out)
             self._fold_all(state, decide(state, asked, mark, self._moderator), out)
         elif by != asked.actor:
             self._fold(state, refused(asked, mark, "id_reused"), out)
@@ -116,6 +125,30 @@ class RoomPartition:
             # Not even a window is closed: a repeat comes at a time that has passed.
             self.repeats += 1
         self._leases.renew(state, asked)
+
+    def _take_in(self, state: RoomState, asked: Accepted, mark: Stamp, out: list[Decided]) -> None:
+        """What the ledger and the battles have decided: recorded, not judged.
+
+        A repeat is known by its place in their order, not by its id: money has no window.
+        """
+        if gifts.is_known(state, asked):
+            self.repeats += 1
+            return
+        request = asked.request
+        if isinstance(request, requests.GiftPaid):
+            fact_id = request.id
+            if self._seen.get(fact_id) is not None:
+                # The sender's id is somebody else's here: the money has moved all the same.
+                fact_id = derived_id(asked.room, "gift.sent", asked.actor, fact_id)
+            facts: Iterable[Decided] = gifts.sent(state, asked, mark, fact_id)
+        elif isinstance(request, requests.GiftTakenBack):
+            facts = [gifts.taken_back(asked, mark)]
+        elif isinstance(request, requests.GiftUnpaid):
+            facts = [gifts.unpaid(asked, mark)]
+        else:
+            told = gifts.battle_told(state, asked, mark)
+            facts = [fact for fact in told if not self.knows(fact.id)]
+        self._fold_all(state, facts, out)
 
     def _fold_all(self, state: RoomState, facts: Iterable[Decided], out: list[Decided]) -> None:
         for fact in facts:
@@ -135,7 +168,7 @@ class RoomPartition:
             return  # Nobody opened it: names that somebody made up are not kept.
         self.rooms[room] = state
         self.changed.add(room)
-        if has_open_window(state):
+        if _waits(state):
             self._waiting.add(room)
         else:
             self._waiting.discard(room)
@@ -152,3 +185,8 @@ class RoomPartition:
 
     def _room(self, room: str) -> RoomState:
         return self.rooms.get(room) or RoomState(room)
+
+
+def _waits(state: RoomState) -> bool:
+    """Whether time alone will make a fact of this room."""
+    return has_open_window(state) or bool(state.combos)

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from engagement.domain import events, limits, requests, rooms
 from engagement.domain.envelope import Accepted
 from engagement.domain.events import Decided, FactData, rfc3339
+from engagement.domain.gifts import close_combos
 from engagement.domain.media_time import Stamp
 from engagement.domain.moderation import Moderator
 from engagement.domain.names import derived_id
@@ -197,7 +198,7 @@ def _close(s: RoomState, asked: Accepted, stamp: Stamp, moderator: Moderator) ->
     if asked.role not in ("service", "admin") and asked.actor != s.host:
         raise RefusedError("forbidden")
     closed = events.RoomClosed(s.session, closing.reason)
-    return [*close_windows(s), _fact(asked, stamp, "room.closed", closed)]
+    return [*close_combos(s), *close_windows(s), _fact(asked, stamp, "room.closed", closed)]
 
 
 _DECISIONS: Final[dict[str, Callable[[RoomState, Accepted, Stamp, Moderator], list[Decided]]]] = {

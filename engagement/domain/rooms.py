@@ -9,10 +9,12 @@ whose duplicates are dropped by id before they get here.
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from engagement.domain import events, limits
+from engagement.domain.battle_events import Side, Supporter
 from engagement.domain.events import Decided, unix_us
+from engagement.domain.gift_events import GiftComboEnded, GiftReversed, GiftSent
 from engagement.domain.media_time import WALL_EPOCH, Stamp
 
 Status = Literal["unknown", "open", "closed"]
@@ -25,6 +27,38 @@ class HeldComment(Struct, frozen=True):
 
     actor: str
     data: events.CommentHeld
+
+
+class Combo(Struct):
+    """Taps of one viewer on one gift in quick succession. Display only."""
+
+    combo: str
+    actor: str
+    gift: str
+    name: str
+    """What the client calls it; empty when it does not."""
+    count: int
+    coins: int
+    last_at_us: int
+    last_stamp: Stamp
+
+
+class RoomBattle(Struct):
+    """The room's newest battle, as its facts told it here."""
+
+    battle: str
+    revision: int
+    status: Literal["invited", "running", "ended"]
+    sides: list[Side]
+    totals: dict[str, int] = field(default_factory=dict)
+    started: str = ""
+    deadline: str = ""
+    top: list[Supporter] = field(default_factory=list)
+    multiplier: int = 1
+    punish_until: str = ""
+    result: str = ""
+    winner: str = ""
+    reason: str = ""
 
 
 class RoomState(Struct):
@@ -44,6 +78,14 @@ class RoomState(Struct):
     authors: dict[str, str] = field(default_factory=dict)
     """Comment id → actor, the newest `RECENT_COMMENTS_PER_ROOM`."""
     held: dict[str, HeldComment] = field(default_factory=dict)
+
+    combos: dict[str, Combo] = field(default_factory=dict)
+    """Open ones, by `gifts.combo_key`, longest untouched first."""
+    entries: dict[int, int] = field(default_factory=dict)
+    """Newest ledger entry known here, by ledger partition: what is not newer is a repeat."""
+    supporters: dict[str, int] = field(default_factory=dict)
+    """Coins of this session by sender."""
+    battle: RoomBattle | None = None
 
     leases: dict[str, str] = field(default_factory=dict)
     """Presence: session → actor. A set, so joining and leaving are idempotent."""
@@ -89,6 +131,7 @@ def _opened(state: RoomState, fact: Decided, data: events.RoomOpened) -> None:
     state.status = "open"
     state.title, state.host, state.session = data.title, data.host, data.session
     state.recorded = data.recorded
+    state.supporters.clear()
     # Wall time in a room without a media clock goes on across its sessions: a second session that
     # began at 0 again would be mixed into the first one's timeline.
     state.opened_us = state.opened_us or fact.at_us
@@ -213,6 +256,94 @@ def _likes_counted(state: RoomState, fact: Decided, data: events.LikesCounted) -
         state.likes_newest = None
 
 
+def combo_key(actor: str, gift: str) -> str:
+    """A viewer has one open combo per gift."""
+    return f"{actor} {gift}"
+
+
+def _gift_sent(state: RoomState, fact: Decided, data: GiftSent) -> None:
+    _know_entry(state, data.transfer)
+    actor = str(fact.actor)
+    coins = state.supporters
+    if actor in coins or len(coins) < limits.SUPPORTERS_PER_ROOM_MAX:
+        coins[actor] = coins.get(actor, 0) + data.coins
+    if data.combo is UNSET:
+        return
+    key = combo_key(actor, data.gift)
+    combo = state.combos.pop(key, None)
+    if combo is None or combo.combo != data.combo:
+        combo = Combo(data.combo, actor, data.gift, "", 0, 0, fact.at_us, fact.stamp)
+    combo.count += data.count
+    combo.coins += data.coins
+    combo.name = data.combo_name or ""
+    if fact.at_us >= combo.last_at_us:
+        combo.last_at_us, combo.last_stamp = fact.at_us, fact.stamp
+    state.combos[key] = combo
+
+
+def _combo_ended(state: RoomState, fact: Decided, data: GiftComboEnded) -> None:
+    key = combo_key(str(fact.actor), data.gift)
+    combo = state.combos.get(key)
+    if combo is not None and combo.combo == data.combo:
+        del state.combos[key]
+
+
+def _gift_reversed(state: RoomState, fact: Decided, data: GiftReversed) -> None:
+    _know_entry(state, data.transfer)
+    actor = str(fact.actor)
+    if actor in state.supporters:
+        state.supporters[actor] = max(0, state.supporters[actor] - data.coins)
+
+
+def _know_entry(state: RoomState, transfer: str) -> None:
+    partition, _, entry = transfer.partition("-")
+    if entry:
+        number = int(partition)
+        state.entries[number] = max(int(entry), state.entries.get(number, 0))
+
+
+def _battle_told(state: RoomState, fact: Decided, data: Any) -> None:
+    revision = data.final_revision if fact.kind == "battle.ended" else data.revision
+    battle = state.battle
+    if battle is not None and battle.battle == data.battle and revision <= battle.revision:
+        return
+    if fact.kind == "battle.started":
+        state.battle = _new_battle(data, revision, "running")
+        state.battle.started, state.battle.deadline = data.started, data.deadline
+        return
+    if fact.kind == "battle.invited":
+        # An invitation to another battle must not hide the one that goes on.
+        if battle is None or battle.status != "running":
+            state.battle = _new_battle(data, revision, "invited")
+        return
+    if battle is None or battle.battle != data.battle:
+        return
+    battle.revision = revision
+    if fact.kind == "battle.scored":
+        battle.totals, battle.top = data.totals, data.top
+    elif fact.kind == "battle.ended":
+        battle.status, battle.multiplier = "ended", 1
+        battle.totals, battle.top = data.totals, data.top
+        battle.result, battle.reason = data.result, data.reason
+        battle.winner = data.winner or ""
+    elif fact.kind in ("battle.declined", "battle.cancelled", "battle.expired"):
+        state.battle = None
+    elif fact.kind.startswith("battle.window."):
+        _battle_window(battle, fact.kind == "battle.window.opened", data)
+
+
+def _new_battle(data: Any, revision: int, status: Literal["invited", "running"]) -> RoomBattle:
+    totals = {side.room: 0 for side in data.sides}
+    return RoomBattle(data.battle, revision, status, list(data.sides), totals)
+
+
+def _battle_window(battle: RoomBattle, opened: bool, data: Any) -> None:
+    if data.kind == "punish":
+        battle.punish_until = data.until if opened else ""
+    else:
+        battle.multiplier = data.multiplier if opened else 1
+
+
 _CHANGES: Final[dict[str, Callable[[RoomState, Decided, Any], None]]] = {
     "room.opened": _opened,
     "room.closed": _closed,
@@ -228,6 +359,10 @@ _CHANGES: Final[dict[str, Callable[[RoomState, Decided, Any], None]]] = {
     "like.tapped": _tapped,
     "viewers.counted": _viewers_counted,
     "likes.counted": _likes_counted,
+    "gift.sent": _gift_sent,
+    "gift.combo.ended": _combo_ended,
+    "gift.reversed": _gift_reversed,
+    **dict.fromkeys(events.ROOM_BATTLE_TYPES, _battle_told),
 }
 
 

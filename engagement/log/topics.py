@@ -5,11 +5,20 @@ from typing import Final
 
 from aiokafka.partitioner import murmur2
 
-from engagement.domain.events import ACTIVITY_TOPIC, CLOCK_TOPIC, ROOM_TOPIC
+from engagement.domain.events import (
+    ACTIVITY_TOPIC,
+    BATTLE_TOPIC,
+    CATALOGUE_TOPIC,
+    CLOCK_TOPIC,
+    LEDGER_TOPIC,
+    ROOM_TOPIC,
+)
 
 _DAY_MS: Final = 24 * 3600 * 1000
 
 REQUESTS_TOPIC: Final = "live.requests.v1"
+GIFT_REQUESTS_TOPIC: Final = "live.gift-requests.v1"
+BATTLE_REQUESTS_TOPIC: Final = "live.battle-requests.v1"
 ROOM_STATE_TOPIC: Final = "live.room-state.v1"
 DEAD_LETTER_TOPIC: Final = "live.dead-letter.v1"
 
@@ -55,6 +64,21 @@ TOPICS: Final = (
         compacted=True,
     ),
     Topic(
+        GIFT_REQUESTS_TOPIC,
+        "gateway",
+        "envelopes of requests about money, partitioned by account (internal): the ledger's source",
+        -1,
+    ),
+    Topic(LEDGER_TOPIC, "account", "transfers, holds and refusals", -1),
+    Topic(CATALOGUE_TOPIC, "gift", "what gifts cost and look like", -1, compacted=True),
+    Topic(
+        BATTLE_REQUESTS_TOPIC,
+        "battle",
+        "envelopes of requests about battles, contributions and timers (internal)",
+        30 * _DAY_MS,
+    ),
+    Topic(BATTLE_TOPIC, "battle", "battle facts with their revision", -1),
+    Topic(
         DEAD_LETTER_TOPIC,
         "as in the source",
         "what could not be decoded or applied, with reason and position",
@@ -64,6 +88,7 @@ TOPICS: Final = (
 )
 
 
-def partition_of(room: str, partitions: int) -> int:
-    """The partition of a room: Kafka's default partitioner, so any client finds it by key."""
-    return int((murmur2(room.encode()) & 0x7FFFFFFF) % partitions)
+def partition_of(key: str, partitions: int) -> int:
+    """The partition of a room, an account or a battle: Kafka's default partitioner, so that any
+    client finds it by key."""
+    return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)

@@ -145,7 +145,7 @@ async def test_all_stamps_are_derived_again_after_steps_drift_and_a_stall(
     assert {fact.mediaepoch for fact in stamped} == {1, 2, 3, 4}
     assert len(stamped) > 50
 
-    verdict = await derive_stamps(engines)
+    verdict = await derive_stamps(engines, room=room)
     assert verdict.wrong is None
     assert verdict.stamped >= len(stamped)
     assert verdict.with_uncertainty >= len(stamped)
@@ -182,4 +182,4 @@ async def test_when_the_host_has_left_media_time_stands_still(
     assert facts[second].mediaerr == pytest.approx(
         closed["data"]["err_ms"] + limits.ANCHOR_STEP_MS + 0.5, abs=0.01
     )
-    assert (await derive_stamps(engines)).wrong is None
+    assert (await derive_stamps(engines, room=room)).wrong is None

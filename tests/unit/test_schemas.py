@@ -55,17 +55,30 @@ def sample(struct: type) -> Any:
             fields[field.name] = values[name]
         elif "list" in str(field.type):
             fields[field.name] = []
+        elif "dict" in str(field.type):
+            fields[field.name] = {}
         else:
             fields[field.name] = field.type.__args__[0]
     return struct(**fields)
 
 
+COLLECTIONS: dict[str, Any] = {
+    events.LEDGER_TOPIC: "accounts",
+    events.CATALOGUE_TOPIC: "gifts",
+    events.BATTLE_TOPIC: "battles",
+}
+
+
 def encoded(kind: str) -> dict[str, Any]:
-    decided = events.Decided(
-        kind, "id-1", "room", 1_700_000_000_000_000, Stamp(1, 250, 2.5, "anchor"),
-        sample(events.DATA_OF_TYPE[kind]), "ana", "cause",
-    )  # fmt: skip
-    made: dict[str, Any] = json.loads(msgspec.json.encode(events.fact(decided)))
+    data, at_us = sample(events.DATA_OF_TYPE[kind]), 1_700_000_000_000_000
+    collection = COLLECTIONS.get(events.TOPIC_OF_TYPE[kind])
+    if collection is None:
+        stamp = Stamp(1, 250, 2.5, "anchor")
+        fact = events.fact(events.Decided(kind, "id-1", "room", at_us, stamp, data, "ana", "cause"))
+    else:
+        told = events.SubjectFact(kind, "id-1", collection, "ana", at_us, data, "ana", "cause")
+        fact = events.subject_fact(told)
+    made: dict[str, Any] = json.loads(msgspec.json.encode(fact))
     return made
 
 
