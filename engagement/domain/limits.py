@@ -83,6 +83,11 @@ HOLD_TTL_S_MAX: Final = 7 * 24 * 3600
 GIFTS_IN_CATALOGUE_MAX: Final = 10_000
 """The catalogue is in every gateway's memory, and in one answer."""
 
+DECIDED_RECORDS_MAX: Final = 64
+"""Envelopes decided in one transaction: a few thousand requests at most under load."""
+OUTBOX_ROWS_WAITING_MAX: Final = 64
+"""Committed and not yet on the log; beyond it nothing more is decided until the log catches up."""
+
 # --- combos ------------------------------------------------------------------------------------
 COMBO_WINDOW_MS: Final = 5_000
 """Taps further apart than this, in accepted time, are two combos."""

@@ -64,3 +64,24 @@ def observe_facts(facts: Iterable[Decided]) -> None:
             for fact in facts:
                 if fact.kind == kind:
                     REFUSALS.labels(fact.data.code).inc()
+
+
+OWNED: Final = Gauge(
+    "engagement_decider_partitions", "Partitions that this process decides about.", ["topic"]
+)
+FENCED: Final = Counter(
+    "engagement_decider_fenced_total",
+    "Transactions that were refused because the partition had another owner.",
+    ["topic"],
+)
+SESSIONS_ENDED: Final = Counter(
+    "engagement_decider_sessions_ended_total",
+    "Sessions that an engine ended by not answering.",
+    ["topic", "reason"],
+)
+DECIDE_SECONDS: Final = Histogram(
+    "engagement_decider_transaction_seconds",
+    "From the first statement of a transaction to its commit.",
+    ["topic"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2),
+)

@@ -1,0 +1,117 @@
+"""Telling what was committed: the outbox of one partition, row by row in order.
+
+A row leaves when the one before it is acknowledged. Who receives it knows a repeat by its place in
+that order (entries of the ledger, revisions of a battle), for ever and not only within a window;
+that is worth more than sending several rows at once. A row holds everything that one transaction
+decided, so under load rows are fat and the order costs nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from engagement.domain import limits
+
+Header = tuple[str, bytes]
+
+
+class OutRecord(Struct, frozen=True):
+    """A record to be written to the log."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    headers: tuple[Header, ...] = ()
+
+
+class OutboxRow(Struct, frozen=True):
+    """What one transaction has to tell."""
+
+    number: int
+    records: Sequence[OutRecord]
+
+
+class Log(Protocol):
+    """What of the log is used here."""
+
+    def append(self, record: OutRecord) -> None:
+        """Queue a record; never blocks."""
+
+    def acknowledged(self, topic: str, partition: int) -> Awaitable[object]:
+        """Done when all appended so far is on the log; raises UnavailableError."""
+        ...
+
+
+def encode_records(records: Sequence[OutRecord]) -> bytes:
+    """The records of a row as the table keeps them."""
+    return msgspec.msgpack.encode(list(records))
+
+
+def decode_records(kept: bytes) -> list[OutRecord]:
+    """The inverse of :func:`encode_records`."""
+    return msgspec.msgpack.decode(kept, type=list[OutRecord])
+
+
+class OutboxPublisher:
+    """Sends the rows of one partition, strictly one after the other."""
+
+    def __init__(self, log: Log, partition: int, left: Sequence[OutboxRow]) -> None:
+        self.partition = partition
+        self._log = log
+        self._rows: asyncio.Queue[OutboxRow] = asyncio.Queue(limits.OUTBOX_ROWS_WAITING_MAX)
+        self._left = list(left)
+        self._published: int | None = None
+        self._task = asyncio.ensure_future(self._run())
+
+    async def put(self, row: OutboxRow) -> None:
+        """Send this row after all others; waits while too many are waiting."""
+        while self._rows.full():
+            self.check()
+            await asyncio.sleep(0.005)
+        self._rows.put_nowait(row)
+
+    def check(self) -> None:
+        """Raise UnavailableError when sending has failed: nothing more is sent by this one."""
+        if self._task.done() and not self._task.cancelled():
+            self._task.result()
+
+    def take_published(self) -> int | None:
+        """The newest row that is on the log with all before it, if that is news."""
+        published, self._published = self._published, None
+        return published
+
+    async def settled(self) -> None:
+        """Return when every row that was put is on the log."""
+        joined = asyncio.ensure_future(self._rows.join())
+        await asyncio.wait((joined, self._task), return_when=asyncio.FIRST_COMPLETED)
+        joined.cancel()
+        self.check()
+
+    async def cancel(self) -> None:
+        """Stop. What was not acknowledged is still in the table."""
+        self._task.cancel()
+        with contextlib.suppress(BaseException):
+            await self._task
+
+    async def _run(self) -> None:
+        for row in self._left:
+            await self._send(row)
+        self._left.clear()
+        while True:
+            row = await self._rows.get()
+            await self._send(row)
+            self._rows.task_done()
+
+    async def _send(self, row: OutboxRow) -> None:
+        places: dict[tuple[str, int], None] = {}
+        for record in row.records:
+            self._log.append(record)
+            places[record.topic, record.partition] = None
+        for topic, partition in places:
+            await self._log.acknowledged(topic, partition)
+        self._published = row.number

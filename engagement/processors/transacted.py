@@ -1,0 +1,305 @@
+"""Deciding in SQL: read a topic, decide, commit effect and position and outbox in one transaction,
+then tell.
+
+The loop that the ledger and the battles share. A partition has one owner at a time, by a lease in
+the database; every transaction first locks the positions and compares owner and offset, so an owner
+that was taken for dead commits nothing, however late it wakes up. What is to be told leaves through
+an outbox that is written in the same transaction, row by row in order: a row is sent when the one
+before it is acknowledged, and after a crash whoever owns the partition begins with what is left.
+
+Everything outside is a port, so that a simulation can stand in for it and crash between any two
+awaits.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol
+
+import structlog
+from msgspec import Struct
+
+from engagement.domain import limits
+from engagement.errors import UnavailableError
+from engagement.processors import metrics
+from engagement.processors.outbox import OutboxPublisher, OutboxRow, OutRecord
+
+log = structlog.get_logger()
+
+_FETCH_MS: Final = 50
+"""How long a quiet topic is waited for before timers and leases are looked after."""
+
+
+class FencedError(Exception):
+    """The partition is somebody else's now: nothing was written."""
+
+
+class PositionMovedError(Exception):
+    """A position is not where it was left: nothing was written, it has to be read again."""
+
+
+class AwayError(Exception):
+    """An engine does not answer. The session is over; the next one begins where the last commit
+    left off."""
+
+
+class Record(Protocol):
+    """A record of the source topic."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Span(Struct, frozen=True):
+    """What a transaction moves a position over."""
+
+    start: int
+    """Where the database must be."""
+    end: int
+    """Where it is afterwards."""
+
+
+class Transaction(Protocol):
+    """One transaction, its positions locked and compared."""
+
+    connection: Any
+    """What the decider's own store works with."""
+
+    async def keep(self, partition: int, records: Sequence[OutRecord]) -> OutboxRow:
+        """Put records into the outbox, after all that is there."""
+        ...
+
+    async def forget(self, partition: int, up_to: int) -> None:
+        """Take rows out of the outbox that were acknowledged."""
+        ...
+
+
+class Session(Protocol):
+    """One connection to the engines, from its start to its first failure.
+
+    Everything raises AwayError when an engine does not answer, FencedError when others have taken
+    this session for dead.
+    """
+
+    async def renew(self) -> Mapping[int, int]:
+        """Stay alive, claim what is free; the position of every partition that is ours now."""
+        ...
+
+    async def release(self) -> None:
+        """Give all partitions back, for others to claim at once."""
+        ...
+
+    async def assign(self, positions: Mapping[int, int]) -> None:
+        """Read these partitions, from these offsets on."""
+        ...
+
+    async def fetch(self, most: int, timeout_ms: int) -> Sequence[Record]:
+        """The next records, each partition's in order; none when none came in time."""
+        ...
+
+    async def unpublished(self, partition: int) -> Sequence[OutboxRow]:
+        """What is in the outbox of a partition, in order."""
+        ...
+
+    def transaction(self, spans: Mapping[int, Span]) -> AbstractAsyncContextManager[Transaction]:
+        """Commits at its end, with the positions moved; rolls back when anything is raised.
+
+        Raises FencedError or PositionMovedError, and has then written nothing.
+        """
+        ...
+
+    def append(self, record: OutRecord) -> None:
+        """Queue a record for the log; never blocks."""
+        ...
+
+    def acknowledged(self, topic: str, partition: int) -> Awaitable[object]:
+        """Done when all appended so far is on the log; raises UnavailableError."""
+        ...
+
+
+class Engines(Protocol):
+    """Where sessions come from, and what time it is."""
+
+    def session(self, topic: str) -> AbstractAsyncContextManager[Session]:
+        """Connect. Raises AwayError."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """A clock that only goes forward."""
+        ...
+
+    def now_us(self) -> int:
+        """Unix time in µs."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+
+class Decider(Protocol):
+    """What one topic's records do. Holds nothing that is not in its tables, but for caches."""
+
+    topic: str
+
+    async def apply(
+        self, transaction: Transaction, partition: int, records: Sequence[Record]
+    ) -> list[OutRecord]:
+        """Decide about records in order, inside the transaction; what is to be told of it.
+
+        What cannot be decoded is told to the dead letters. BrokenInvariantError passes through.
+        """
+        ...
+
+    async def owned(self, transaction: Any, partition: int) -> None:
+        """A partition is ours from now on: learn its timers. `transaction` only reads."""
+        ...
+
+    def committed(self, partition: int) -> None:
+        """The last `apply` of this partition is durable."""
+        ...
+
+    def forget(self, partition: int) -> None:
+        """The partition is not ours any more."""
+        ...
+
+    async def due(self, partition: int, now_us: int) -> list[OutRecord]:
+        """Timers that have run out: requests for the own topic. Told again until they are decided,
+        so they carry derived ids, and are few."""
+        ...
+
+
+class TransactedProcessor:
+    """Decides about the records of one topic, together with any other processors of it."""
+
+    def __init__(self, engines: Engines, decider: Decider) -> None:
+        self._engines = engines
+        self._decider = decider
+        self._stopping = False
+        self._positions: dict[int, int] = {}
+        self._publishers: dict[int, OutboxPublisher] = {}
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions that are ours now."""
+        return frozenset(self._positions)
+
+    def stop(self) -> None:
+        """Finish what is in hand, give the partitions back, then return from `run`."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Until `stop`. Whatever goes away is waited for; BrokenInvariantError is not survived."""
+        pause_s = 0.0
+        topic = self._decider.topic
+        while not self._stopping:
+            began_s = self._engines.monotonic_s()
+            try:
+                async with self._engines.session(topic) as session:
+                    await self._session(session)
+            except FencedError as error:
+                metrics.FENCED.labels(topic).inc()
+                log.warning("processor.fenced", topic=topic, reason=str(error))
+            except (PositionMovedError, AwayError, UnavailableError) as error:
+                metrics.SESSIONS_ENDED.labels(topic, type(error).__name__).inc()
+                log.warning("processor.waits", topic=topic, error=repr(error)[:500])
+            finally:
+                await self._let_go()
+            if self._stopping:
+                return
+            lasted_s = self._engines.monotonic_s() - began_s
+            pause_s = 0.05 if lasted_s > limits.PROJECTOR_RETRY_S_MAX else pause_s * 2 + 0.05
+            await self._engines.sleep(min(pause_s, limits.PROJECTOR_RETRY_S_MAX))
+
+    async def _session(self, session: Session) -> None:
+        renew_at_s = 0.0
+        while not self._stopping:
+            if self._engines.monotonic_s() >= renew_at_s:
+                renew_at_s = self._engines.monotonic_s() + limits.PROJECTOR_CLAIM_S
+                await self._own(session, await session.renew())
+            for publisher in self._publishers.values():
+                publisher.check()
+            await self._tick(session)
+            if not self._positions:
+                await self._engines.sleep(_FETCH_MS / 1000)
+                continue
+            records = await session.fetch(limits.DECIDED_RECORDS_MAX, _FETCH_MS)
+            if records:
+                await self._take(session, records)
+        await self._leave(session)
+
+    async def _own(self, session: Session, positions: Mapping[int, int]) -> None:
+        if positions.keys() == self._positions.keys():
+            return
+        for partition in self._positions.keys() - positions.keys():
+            self._decider.forget(partition)
+            await self._publishers.pop(partition).cancel()
+            del self._positions[partition]
+        fresh = sorted(positions.keys() - self._positions.keys())
+        for partition in fresh:
+            async with session.transaction({}) as transaction:
+                await self._decider.owned(transaction, partition)
+            rows = await session.unpublished(partition)
+            self._publishers[partition] = OutboxPublisher(session, partition, rows)
+            self._positions[partition] = positions[partition]
+        await session.assign(self._positions)
+        metrics.OWNED.labels(self._decider.topic).set(len(self._positions))
+        log.info("processor.owns", topic=self._decider.topic, positions=dict(self._positions))
+
+    async def _take(self, session: Session, records: Sequence[Record]) -> None:
+        by_partition: dict[int, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        spans = {
+            partition: Span(self._positions[partition], of_it[-1].offset + 1)
+            for partition, of_it in by_partition.items()
+        }
+        rows: dict[int, OutboxRow] = {}
+        began_s = self._engines.monotonic_s()
+        async with session.transaction(spans) as transaction:
+            for partition, of_it in sorted(by_partition.items()):
+                told = await self._decider.apply(transaction, partition, of_it)
+                if told:
+                    rows[partition] = await transaction.keep(partition, told)
+                done = self._publishers[partition].take_published()
+                if done is not None:
+                    await transaction.forget(partition, done)
+        metrics.DECIDE_SECONDS.labels(self._decider.topic).observe(
+            self._engines.monotonic_s() - began_s
+        )
+        for partition, span in spans.items():
+            self._positions[partition] = span.end
+            self._decider.committed(partition)
+            if partition in rows:
+                await self._publishers[partition].put(rows[partition])
+
+    async def _tick(self, session: Session) -> None:
+        now_us = self._engines.now_us()
+        for partition in self._positions:
+            for record in await self._decider.due(partition, now_us):
+                session.append(record)
+
+    async def _leave(self, session: Session) -> None:
+        """Tell what is committed, if the log takes it; then others may have the partitions."""
+        with contextlib.suppress(TimeoutError, UnavailableError):
+            async with asyncio.timeout(limits.WORKER_STOP_TIMEOUT_S):
+                for publisher in self._publishers.values():
+                    await publisher.settled()
+        await session.release()
+
+    async def _let_go(self) -> None:
+        for partition, publisher in self._publishers.items():
+            self._decider.forget(partition)
+            await publisher.cancel()
+        self._publishers.clear()
+        self._positions.clear()
+        metrics.OWNED.labels(self._decider.topic).set(0)
