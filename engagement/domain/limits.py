@@ -246,6 +246,18 @@ RATE_BURST_S: Final = 3.0
 """A token bucket holds this many seconds of its rate."""
 BUCKETS_MAX: Final = 200_000
 """Token buckets in use at once; idle ones cost nothing. 200,000 are 30 MB."""
+SETTLED_TIMEOUT_S: Final = 0.5
+"""How long a gift waits to be looked up; then it is taken without, and the ledger finds repeats."""
+SETTLED_AWAY_S: Final = 1.0
+"""A database that did not answer is not asked again for so long."""
+SETTLED_POLL_S: Final = 0.01
+"""First pause between two looks for what the ledger made of a rare request; they double."""
+SETTLED_POLL_S_MAX: Final = 0.2
+"""Longest of these pauses."""
+OUTCOME_WAIT_S_MAX: Final = 30.0
+"""The longest `Prefer: wait` that is honoured: gateways and balancers cut idle requests later."""
+OUTCOMES_AWAITED_MAX: Final = 200_000
+"""Gifts whose senders are told the outcome; 100 bytes each."""
 ROOM_WAIT_S: Final = 0.25
 """A room that another gateway has just opened is here within this; then it is `room_not_found`."""
 ROOM_FACT_TIMEOUT_S: Final = 10.0
