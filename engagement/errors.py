@@ -155,3 +155,11 @@ CLOSE_CODES: Final[dict[str, int]] = {
     "too_many_errors": 3506,
 }
 """WebSocket close codes by reason."""
+
+
+class FencedError(Exception):
+    """The partition is somebody else's now: nothing was written."""
+
+
+class PositionMovedError(Exception):
+    """A position is not where it was left: nothing was written, it has to be read again."""

@@ -20,8 +20,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from engagement.domain import limits
 from engagement.domain.events import ROOM_TOPIC
 from engagement.errors import ConflictError, UnavailableError
+from engagement.log.reader import LogReader
 from projections.compare import Difference, first_difference, same_rows
-from projections.log_reader import LogReader
 from projections.projection import Projection
 from projections.room_facts import Batch, FactReader
 from projections.store import ProjectionStore

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from engagement.domain import limits
 from engagement.domain.events import ROOM_TOPIC
 from engagement.log.codec import PoisonError
+from engagement.log.reader import LogReader
 from engagement.log.topics import partition_of
-from projections.log_reader import LogReader
 from projections.rebuild import Tell
 from projections.room_facts import FactReader
 

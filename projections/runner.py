@@ -19,16 +19,17 @@ from msgspec import Struct
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engagement.database.claims import Claims
 from engagement.domain import limits
 from engagement.domain.events import ROOM_TOPIC
-from engagement.errors import UnavailableError
+from engagement.errors import FencedError, PositionMovedError, UnavailableError
+from engagement.log.reader import LogEndedError, LogReader
 from projections import metrics
-from projections.claims import Claims
-from projections.log_reader import LogEndedError, LogReader
 from projections.poison import PoisonBox
 from projections.registry import PROJECTIONS
 from projections.room_facts import Batch, FactReader
-from projections.store import FencedError, PositionMovedError, ProjectionStore
+from projections.store import ProjectionStore
+from projections.tables import CLAIM_TABLES
 
 log = structlog.get_logger()
 
@@ -96,7 +97,7 @@ class Projector:
             PoisonBox(self._bootstrap, client_id=self._name) as poison,
         ):
             partitions = await reader.partitions()
-            claims = Claims(connection, ROOM_TOPIC, partitions)
+            claims = Claims(connection, ROOM_TOPIC, partitions, CLAIM_TABLES)
             await claims.register(self._name)
             store = ProjectionStore(connection, ROOM_TOPIC, claims.token)
             folding = _Folding(reader, store, poison, FactReader(partitions))

@@ -13,6 +13,7 @@ import asyncpg
 from sqlalchemy import ARRAY, BigInteger, Integer, bindparam, column, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engagement.errors import FencedError, PositionMovedError
 from projections.projection import Target
 from projections.room_facts import Batch, Span
 from projections.tables import POSITIONS
@@ -45,14 +46,6 @@ def _move() -> Any:
 
 
 _MOVE: Final = _move()
-
-
-class FencedError(Exception):
-    """The partition is somebody else's now: nothing was written."""
-
-
-class PositionMovedError(Exception):
-    """A position is not where it was left: nothing was written, it has to be read again."""
 
 
 class ProjectionStore:

@@ -21,6 +21,8 @@ from sqlalchemy import (
     text,
 )
 
+from engagement.database.claims import ClaimTables
+
 METADATA: Final = MetaData()
 
 
@@ -60,6 +62,8 @@ PROJECTORS: Final = Table(
     PrimaryKeyConstraint("token", name="pk_projectors"),
 )
 """Projectors that share a topic's partitions, each a database session. Tokens only ever grow."""
+
+CLAIM_TABLES: Final = ClaimTables(positions=POSITIONS.name, owners=PROJECTORS.name)
 
 TIMELINE: Final = Table(
     "timeline",

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from engagement.domain import limits
 from engagement.domain.events import ROOM_TOPIC
 from engagement.log.codec import PoisonError
+from engagement.log.reader import LogReader
 from projections.compare import Difference
-from projections.log_reader import LogReader
 from projections.projection import Placed, Projection, Row
 from projections.rebuild import Tell
 from projections.room_facts import FactReader

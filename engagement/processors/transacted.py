@@ -21,7 +21,7 @@ import structlog
 from msgspec import Struct
 
 from engagement.domain import limits
-from engagement.errors import UnavailableError
+from engagement.errors import FencedError, PositionMovedError, UnavailableError
 from engagement.processors import metrics
 from engagement.processors.outbox import OutboxPublisher, OutboxRow, OutRecord
 
@@ -29,14 +29,6 @@ log = structlog.get_logger()
 
 _FETCH_MS: Final = 50
 """How long a quiet topic is waited for before timers and leases are looked after."""
-
-
-class FencedError(Exception):
-    """The partition is somebody else's now: nothing was written."""
-
-
-class PositionMovedError(Exception):
-    """A position is not where it was left: nothing was written, it has to be read again."""
 
 
 class AwayError(Exception):
@@ -197,11 +189,14 @@ class TransactedProcessor:
         """Finish what is in hand, give the partitions back, then return from `run`."""
         self._stopping = True
 
+    def _is_stopping(self) -> bool:
+        return self._stopping
+
     async def run(self) -> None:
         """Until `stop`. Whatever goes away is waited for; BrokenInvariantError is not survived."""
         pause_s = 0.0
         topic = self._decider.topic
-        while not self._stopping:
+        while not self._is_stopping():
             began_s = self._engines.monotonic_s()
             try:
                 async with self._engines.session(topic) as session:
@@ -214,7 +209,7 @@ class TransactedProcessor:
                 log.warning("processor.waits", topic=topic, error=repr(error)[:500])
             finally:
                 await self._let_go()
-            if self._stopping:
+            if self._is_stopping():
                 return
             lasted_s = self._engines.monotonic_s() - began_s
             pause_s = 0.05 if lasted_s > limits.PROJECTOR_RETRY_S_MAX else pause_s * 2 + 0.05
@@ -222,7 +217,7 @@ class TransactedProcessor:
 
     async def _session(self, session: Session) -> None:
         renew_at_s = 0.0
-        while not self._stopping:
+        while not self._is_stopping():
             if self._engines.monotonic_s() >= renew_at_s:
                 renew_at_s = self._engines.monotonic_s() + limits.PROJECTOR_CLAIM_S
                 await self._own(session, await session.renew())

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engagement.domain import events
 from engagement.domain.events import ROOM_TOPIC
+from engagement.log.reader import LogReader
 from engagement.log.topics import DEAD_LETTER_TOPIC, partition_of
 from engagement.settings import Settings
 from projections import timeline
-from projections.log_reader import LogReader
 from projections.queries import RoomQueries
 from projections.rebuild import rebuild
 from projections.registry import PROJECTIONS

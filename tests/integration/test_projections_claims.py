@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from engagement.database.claims import Claims
 from engagement.domain import limits
+from engagement.errors import FencedError, PositionMovedError
 from engagement.settings import Settings
-from projections.claims import Claims
 from projections.registry import PROJECTIONS
 from projections.room_facts import Batch, Span
-from projections.store import FencedError, PositionMovedError, ProjectionStore
-from projections.tables import LIKES, POSITIONS, PROJECTORS
+from projections.store import ProjectionStore
+from projections.tables import CLAIM_TABLES, LIKES, POSITIONS, PROJECTORS
 from projections.timeline import TimelineProjection
 from tests.waiting import until
 
@@ -31,7 +32,7 @@ def topic(room: str) -> str:
 @asynccontextmanager
 async def projector(database: AsyncEngine, topic: str) -> AsyncIterator[tuple[Claims, Any]]:
     async with database.connect() as connection:
-        claims = Claims(connection, topic, PARTITIONS)
+        claims = Claims(connection, topic, PARTITIONS, CLAIM_TABLES)
         await claims.register("test")
         yield claims, connection
 
