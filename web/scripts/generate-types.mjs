@@ -50,6 +50,12 @@ function typeOf(schema, names) {
       const item = typeOf(schema.items ?? {}, names);
       return item.includes(" ") ? `(${item})[]` : `${item}[]`;
     }
+    case "object":
+      // A map; an object with named fields has a title, and a $ref to it.
+      if (schema.additionalProperties !== undefined && schema.properties === undefined) {
+        return `Record<string, ${typeOf(schema.additionalProperties, names)}>`;
+      }
+      break;
     case undefined:
       if (Object.keys(schema).every((key) => key === "description" || key === "title")) return "unknown";
   }
@@ -77,7 +83,9 @@ function definitions(schema, into) {
     if (part.$id) names.set(part.$id, name);
   }
   for (const part of Object.values(schema.$defs ?? {})) {
-    into.set(part.title, interfaceOf(part.title, part, names));
+    // A part with an $id of its own is a resource of its own: its $refs are to its own $defs.
+    const own = part.$defs === undefined ? names : definitions(part, into);
+    into.set(part.title, interfaceOf(part.title, part, own));
   }
   return names;
 }
@@ -86,16 +94,19 @@ function events() {
   const interfaces = new Map();
   const rows = [];
   let envelope;
+  let required;
   for (const schema of read(schemas)) {
     definitions(schema, interfaces);
     rows.push(`  "${schema.title}": ${schema.$defs.data.title};\n`);
     envelope ??= schema;
+    // What an event is about differs by topic: only what all carry is certain.
+    required = (required ?? schema.required).filter((name) => schema.required.includes(name));
   }
   const { type: _type, data: _data, dataschema: _schema, ...attributes } = envelope.properties;
   const base = {
     description: "What every event carries: CloudEvents 1.0 and our extension attributes.",
     properties: { ...attributes, dataschema: { type: "string" } },
-    required: envelope.required,
+    required,
   };
   return (
     [...interfaces.values()].join("") +

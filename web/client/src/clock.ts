@@ -5,6 +5,8 @@ import type { Anchor } from "./frames.js";
 export interface MediaTime {
   epoch: number;
   ptsMs: number;
+  /** The epoch is over and this is its last frame: media time stands still. */
+  isEnd?: true;
 }
 
 /** 32 anchors are 160 s: the player that is furthest behind live still finds its own. */
@@ -95,7 +97,19 @@ export class MediaClock {
       holding = anchor;
     }
     if (holding === undefined) return null;
-    return { epoch: holding.epoch, ptsMs: holding.pts_ms + (serverMs - frameMs(holding)) };
+    const { epoch, pts_ms: ptsMs } = holding;
+    if (holding.ended === true) return { epoch, ptsMs, isEnd: true };
+    return { epoch, ptsMs: ptsMs + (serverMs - frameMs(holding)) };
+  }
+
+  /**
+   * Server time, Unix ms, at which a frame was the newest: the inverse of `at`. By the last anchor
+   * of its epoch that is not after it; null when the epoch is not known here.
+   */
+  serverMs({ epoch, ptsMs }: MediaTime): number | null {
+    const ofEpoch = this.#anchors.filter((anchor) => anchor.epoch === epoch);
+    const anchor = ofEpoch.findLast((one) => one.pts_ms <= ptsMs) ?? ofEpoch[0];
+    return anchor === undefined ? null : frameMs(anchor) + (ptsMs - anchor.pts_ms);
   }
 }
 

@@ -14,6 +14,30 @@ export interface Anchor {
   err_ms: number;
   /** Server time in µs from which it holds; when absent, from its own frame on. */
   at_us?: number;
+  /** The epoch is over: its last frame is the anchored one, and media time stands still. */
+  ended?: boolean;
+}
+
+/** A PK battle as a room tells it to those who come. */
+export interface BattleSnapshot {
+  battle: string;
+  status: string;
+  sides: { room: string; host: string; score: number }[];
+  revision: number;
+  /** RFC 3339; empty before the start. */
+  started?: string;
+  deadline?: string;
+  multiplier?: number;
+  result?: string;
+  winner?: string;
+  top?: { actor: string; room: string; points: number }[];
+  punish_until?: string;
+}
+
+/** Who gave how many coins. */
+export interface SenderCoins {
+  actor: string;
+  coins: number;
 }
 
 /** The room as the gateway knows it, without history. */
@@ -24,7 +48,8 @@ export interface Snapshot {
   status: string;
   online: number;
   likes: number;
-  battle?: unknown;
+  battle?: BattleSnapshot | null;
+  top_senders?: SenderCoins[];
   media?: { epoch: number; pts_ms: number } | null;
   comments?: LiveEvent[];
   [key: string]: unknown;
@@ -60,10 +85,15 @@ export interface HelloFrame {
   server_ms?: number;
 }
 
-/** What became of one request. `accepted` and `duplicate` both mean: it is on the log. */
+/**
+ * What became of one request. `accepted` and `duplicate` both mean: it is on the log. A gift is
+ * `paid` or `refused` after that.
+ */
 export interface Outcome {
   id: string;
   status: "accepted" | "duplicate" | "rejected" | "refused" | "paid";
+  /** Of a `duplicate` gift: what was decided about it the first time. */
+  outcome?: "paid" | "refused";
   code?: string;
   detail?: string;
 }
@@ -84,6 +114,7 @@ export type ServerFrame =
   | { t: "clock"; anchor: Anchor }
   | { t: "skipped"; counts: Record<string, number>; cursor: string }
   | { t: "ack"; results: Outcome[] }
+  | { t: "outcome"; results: Outcome[] }
   | ErrorFrame
   | { t: "pong"; [key: string]: unknown };
 
@@ -94,7 +125,7 @@ export interface WireRequest {
   data: unknown;
 }
 
-const KNOWN = new Set(["hello", "events", "clock", "skipped", "ack", "error", "pong"]);
+const KNOWN = new Set(["hello", "events", "clock", "skipped", "ack", "outcome", "error", "pong"]);
 
 /**
  * A frame, or null when it is none we know: additions to the protocol are passed over, and so is
@@ -112,7 +143,7 @@ export function readFrame(text: unknown): ServerFrame | null {
   const frame = value as { t?: unknown; events?: unknown; results?: unknown; anchor?: unknown };
   if (typeof frame.t !== "string" || !KNOWN.has(frame.t)) return null;
   if (frame.t === "events" && !Array.isArray(frame.events)) return null;
-  if (frame.t === "ack" && !Array.isArray(frame.results)) return null;
+  if ((frame.t === "ack" || frame.t === "outcome") && !Array.isArray(frame.results)) return null;
   if (frame.t === "clock" && (typeof frame.anchor !== "object" || frame.anchor === null)) return null;
   return value as ServerFrame;
 }

@@ -1,6 +1,7 @@
 /** A connection to a room: connects, resumes, keeps time, sends, and feeds the players' tracks. */
 import { backoffMs, mergeBackoff } from "./backoff.js";
 import { MediaClock, ServerClock } from "./clock.js";
+import { Echoes, isEchoed, type Echo } from "./echo.js";
 import { Emitter } from "./emitter.js";
 import { browserEnvironment, type Environment, type Socket } from "./environment.js";
 import {
@@ -19,6 +20,7 @@ import type { LiveEvent } from "./generated/events.js";
 import type { RequestData, RequestType } from "./generated/requests.js";
 import { isTemporary, Outbox, type OutboxOptions } from "./outbox.js";
 import type { Playhead } from "./playhead.js";
+import { decisionOf, Purchases } from "./purchases.js";
 import type { Release, SchedulerOptions } from "./scheduler.js";
 import { Track } from "./track.js";
 
@@ -34,7 +36,6 @@ const FIRST_PONG_MS = 1_000;
 /** A connection that held for so long was good: the next wait is short again. */
 const STABLE_MS = 5_000;
 const SWEEP_MS = 1_000;
-const OWN_IDS_MAX = 1_000;
 /** At most one release report in so many ms, however many events are sampled. */
 const REPORT_EVERY_MS = 1_000;
 
@@ -43,18 +44,6 @@ export type ConnectionState =
   | { state: "live" }
   | { state: "waiting"; code: number; retryInMs: number }
   | { state: "closed"; code: number; reason: string };
-
-/** What one of our own comments is doing, from the moment it is sent. */
-export interface Echo {
-  readonly id: string;
-  readonly type: RequestType;
-  readonly data: RequestData[RequestType];
-  readonly sentMs: number;
-  /** `shown`: the fact with this id has arrived; each track releases it at its own playhead. */
-  status: "sending" | "accepted" | "shown" | "refused";
-  /** Why it was refused. */
-  code?: string;
-}
 
 export interface RoomOptions extends OutboxOptions, SchedulerOptions {
   /** Where the gateway is: `wss://live.example.com`, `http://127.0.0.1:8080` … */
@@ -101,9 +90,10 @@ export class Room extends Emitter<RoomEvents> {
   #environment: Environment;
   #socket: Socket | null = null;
   #outbox: Outbox;
+  #purchases = new Purchases();
   #tracks = new Set<Track>();
   #promises = new Map<string, (outcome: Outcome) => void>();
-  #echoes = new Map<string, Echo>();
+  #echoes = new Echoes();
   #backoff: Backoff = mergeBackoff(undefined);
   #attempt = 0;
   #retryAfterMs = 0;
@@ -170,20 +160,28 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Whether this is the id of a request of ours. */
   isOwn(id: string): boolean {
-    return this.#echoes.has(id);
+    return this.#echoes.get(id) !== undefined;
   }
 
   /**
    * Send a request. It is sent again, with the same id, until the server has answered; the promise
-   * holds the answer and never rejects. A comment is echoed at once.
+   * holds the answer and never rejects. For a gift that is what the ledger decided: `paid` or
+   * `refused` (`accepted` only when nobody could say for a while). Comments and gifts are echoed
+   * at once.
    */
   send<T extends RequestType>(type: T, data: RequestData[T]): Promise<Outcome> {
     const id = this.#environment.uuid();
     const refused = (code: string): Outcome => ({ id, status: "rejected", code });
     if (this.state.state === "closed") return Promise.resolve(refused("closed"));
-    if (!this.#outbox.push({ id, type, data })) return Promise.resolve(refused("outbox_full"));
+    const request = { id, type, data };
+    if (!this.#outbox.push(request)) return Promise.resolve(refused("outbox_full"));
     const sentMs = this.now();
-    if (type === "comment.post") this.#echo({ id, type, data, sentMs, status: "sending" });
+    if (type === "gift.send") this.#purchases.sent(request);
+    if (isEchoed(type)) {
+      const echo: Echo = { id, type, data, sentMs, status: "sending" };
+      this.#echoes.add(echo);
+      this.#echo(echo);
+    }
     const promise = new Promise<Outcome>((resolve) => this.#promises.set(id, resolve));
     this.#flush();
     return promise;
@@ -275,6 +273,7 @@ export class Room extends Emitter<RoomEvents> {
     socket?.close(1000);
     this.#become({ state: "closed", code, reason });
     for (const id of this.#outbox.clear()) this.#settle({ id, status: "rejected", code: "closed" });
+    for (const id of this.#purchases.clear()) this.#resolve({ id, status: "accepted", code: "undecided" });
   }
 
   #become(state: ConnectionState): void {
@@ -302,6 +301,8 @@ export class Room extends Emitter<RoomEvents> {
           this.#settle(outcome);
         }
         return this.#flush();
+      case "outcome":
+        return frame.results.forEach((outcome) => this.#settle(outcome));
       case "error":
         return this.#failed(frame);
       case "pong":
@@ -335,6 +336,7 @@ export class Room extends Emitter<RoomEvents> {
       this.#hasSnapshot = true;
       frame.snapshot.comments?.forEach((event) => this.#arrive(event));
     }
+    this.#purchases.reconnected(this.now());
     this.#ping(EAGER_PINGS);
     this.#earlyTimer ??= this.#environment.setTimeout(() => this.#begin(), FIRST_PONG_MS);
     this.#flush();
@@ -343,6 +345,7 @@ export class Room extends Emitter<RoomEvents> {
   #arrive(event: LiveEvent): void {
     const echo = this.#echoes.get(event.id);
     if (echo !== undefined) this.#echo(echo, "shown");
+    if (event.type === "gift.sent") this.#settle({ id: event.causationid ?? event.id, status: "paid" });
     const acceptedMs = Date.parse(event.time);
     if (Number.isFinite(acceptedMs)) this.server.received(acceptedMs, this.now());
     this.emit("arrival", event);
@@ -375,13 +378,36 @@ export class Room extends Emitter<RoomEvents> {
     }
   }
 
-  #settle(outcome: Outcome): void {
-    const isTaken = outcome.status !== "rejected" && outcome.status !== "refused";
-    const echo = this.#echoes.get(outcome.id);
+  /** An answer came: the last word, unless it is a gift that is still to be decided. */
+  #settle(answer: Outcome): void {
+    const echo = this.#echoes.get(answer.id);
+    if (echo?.type === "gift.send") {
+      const isAskedAgain = answer.status === "rejected" && this.#purchases.isTaken(answer.id);
+      const decision = isAskedAgain ? null : decisionOf(answer);
+      if (decision !== null) return this.#decide(echo, decision);
+      const isAwaited = this.#purchases.accepted(answer.id, this.now());
+      if (isAwaited && echo.status === "sending") this.#echo(echo, "accepted");
+      return;
+    }
+    const isTaken = answer.status !== "rejected" && answer.status !== "refused";
     if (echo !== undefined && echo.status !== "shown") {
-      if (outcome.code !== undefined) echo.code = outcome.code;
+      if (answer.code !== undefined) echo.code = answer.code;
       this.#echo(echo, isTaken ? "accepted" : "refused");
     }
+    this.#resolve(answer);
+  }
+
+  /** A gift is decided, once: its fact and its outcome both say so, in any order. */
+  #decide(echo: Echo, decision: Outcome): void {
+    if (!this.#purchases.decided(decision.id)) return;
+    if (echo.status !== "shown") {
+      if (decision.code !== undefined) echo.code = decision.code;
+      this.#echo(echo, decision.status === "paid" ? "paid" : "refused");
+    }
+    this.#resolve(decision);
+  }
+
+  #resolve(outcome: Outcome): void {
     this.emit("outcome", outcome);
     this.#promises.get(outcome.id)?.(outcome);
     this.#promises.delete(outcome.id);
@@ -389,12 +415,15 @@ export class Room extends Emitter<RoomEvents> {
 
   #echo(echo: Echo, status: Echo["status"] = echo.status): void {
     echo.status = status;
-    this.#echoes.set(echo.id, echo);
-    if (this.#echoes.size > OWN_IDS_MAX) {
-      const [oldest] = this.#echoes.keys();
-      this.#echoes.delete(oldest as string);
-    }
     this.emit("echo", echo);
+  }
+
+  /** Gifts whose decision was lost, it seems. */
+  #askAgain(): void {
+    if (this.state.state !== "live") return;
+    const { again, unknown } = this.#purchases.overdue(this.now());
+    for (const request of again) this.#outbox.push(request);
+    for (const id of unknown) this.#resolve({ id, status: "accepted", code: "undecided" });
   }
 
   /** A measurement, not a fact: it is sampled, never waits, and is never sent again. */
@@ -447,6 +476,7 @@ export class Room extends Emitter<RoomEvents> {
 
   #sweep(): void {
     for (const outcome of this.#outbox.expire(this.now())) this.#settle(outcome);
+    this.#askAgain();
     this.#flush();
     this.#sweepTimer = this.#environment.setTimeout(() => this.#sweep(), SWEEP_MS);
   }

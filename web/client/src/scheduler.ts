@@ -18,12 +18,13 @@ export interface Stamped {
  * Why an event was released when it was.
  * - `playhead`: its stamp came on screen.
  * - `late`: the player was past it when it arrived.
+ * - `end`: the player stands at the last frame of its epoch, which ended before its stamp.
  * - `epoch`: it belongs to an epoch that the player has left.
  * - `wall`: no stamp, or no player: by wall time, at once.
  * - `budget`: a newer epoch did not come on screen within the latency budget.
  * - `overflow`: more is held than `heldMax`; the earliest goes first.
  */
-export type ReleaseReason = "playhead" | "late" | "epoch" | "wall" | "budget" | "overflow";
+export type ReleaseReason = "playhead" | "late" | "end" | "epoch" | "wall" | "budget" | "overflow";
 
 export interface Release<E> {
   event: E;
@@ -63,7 +64,7 @@ export class ReleaseScheduler<E extends Stamped> {
   readonly heldMax: number;
   /** Releases so far, by reason; and events dropped because their id had been offered before. */
   readonly counts: Record<ReleaseReason | "duplicate", number> = {
-    playhead: 0, late: 0, epoch: 0, wall: 0, budget: 0, overflow: 0, duplicate: 0,
+    playhead: 0, late: 0, end: 0, epoch: 0, wall: 0, budget: 0, overflow: 0, duplicate: 0,
   };
   #playhead: Playhead | null;
   #held: Held<E>[] = [];
@@ -105,6 +106,9 @@ export class ReleaseScheduler<E extends Stamped> {
     if (epoch === position.epoch && ptsMs <= position.ptsMs) {
       return [...this.due(nowMs), this.#release(event, "late", position, ptsMs)];
     }
+    if (epoch === position.epoch && position.isEnd === true) {
+      return [...this.due(nowMs), this.#release(event, "end", position, ptsMs)];
+    }
     this.#hold({ event, epoch, ptsMs, arrivedMs: nowMs });
     if (this.#held.length <= this.heldMax) return [];
     const first = this.#held.shift() as Held<E>;
@@ -120,11 +124,11 @@ export class ReleaseScheduler<E extends Stamped> {
     }
     const reached = this.#held.findIndex((held) => !isReached(held, position));
     const due = this.#held.splice(0, reached === -1 ? this.#held.length : reached);
-    const releases = due.map((held) =>
-      held.epoch < position.epoch
-        ? this.#release(held.event, "epoch", position)
-        : this.#release(held.event, "playhead", position, held.ptsMs),
-    );
+    const releases = due.map((held) => {
+      if (held.epoch < position.epoch) return this.#release(held.event, "epoch", position);
+      const reason = held.ptsMs <= position.ptsMs ? "playhead" : "end";
+      return this.#release(held.event, reason, position, held.ptsMs);
+    });
     return [...releases, ...this.#overdue(nowMs, position)];
   }
 
@@ -135,6 +139,7 @@ export class ReleaseScheduler<E extends Stamped> {
     const position = this.#playhead?.position(nowMs) ?? null;
     if (position === null) return 0;
     if (first.epoch > position.epoch) return EPOCH_POLL_MS;
+    if (isReached(first, position)) return 0;
     const rate = this.#playhead?.rate ?? 1;
     if (rate <= 0) return WAIT_MS_MAX;
     return Math.min(Math.max(0, (first.ptsMs - position.ptsMs) / rate), WAIT_MS_MAX);
@@ -178,7 +183,8 @@ export class ReleaseScheduler<E extends Stamped> {
 
 function isReached(held: { epoch: number; ptsMs: number }, position: MediaTime): boolean {
   if (held.epoch !== position.epoch) return held.epoch < position.epoch;
-  return held.ptsMs <= position.ptsMs;
+  // What was stamped beyond the end, before its stamper knew of it, would else wait for ever.
+  return held.ptsMs <= position.ptsMs || position.isEnd === true;
 }
 
 function isBefore(one: { epoch: number; ptsMs: number }, other: { epoch: number; ptsMs: number }): boolean {

@@ -71,6 +71,31 @@ describe("the media clock", () => {
     assert.deepEqual(clock.at(10_300), { epoch: 1, ptsMs: 8_300 });
   });
 
+  test("stands still from where an epoch has ended, until the next one begins", () => {
+    const clock = new MediaClock();
+    clock.observe(anchor({ pts_ms: 0, wall_ms: 0, at_us: 0 }));
+    clock.observe(anchor({ pts_ms: 9_960, wall_ms: 9_960, at_us: 12_000_000, ended: true }));
+    assert.deepEqual(clock.at(11_999), { epoch: 1, ptsMs: 11_999 });
+    assert.deepEqual(clock.at(12_000), { epoch: 1, ptsMs: 9_960, isEnd: true });
+    assert.deepEqual(clock.at(60_000), { epoch: 1, ptsMs: 9_960, isEnd: true });
+    clock.observe(anchor({ epoch: 2, pts_ms: 0, wall_ms: 61_000, at_us: 61_000_000 }));
+    assert.deepEqual(clock.at(60_999), { epoch: 1, ptsMs: 9_960, isEnd: true });
+    assert.deepEqual(clock.at(61_500), { epoch: 2, ptsMs: 500 });
+  });
+
+  test("says when a frame was the newest, by the anchor of its own time", () => {
+    const clock = new MediaClock();
+    assert.equal(clock.serverMs({ epoch: 1, ptsMs: 0 }), null);
+    clock.observe(anchor({ pts_ms: 0, wall_ms: 1_000 }));
+    clock.observe(anchor({ pts_ms: 5_000, wall_ms: 6_020 }));
+    clock.observe(anchor({ epoch: 2, pts_ms: 0, wall_ms: 20_000, offset_ms: 7 }));
+    assert.equal(clock.serverMs({ epoch: 1, ptsMs: -10 }), 990);
+    assert.equal(clock.serverMs({ epoch: 1, ptsMs: 4_999 }), 5_999);
+    assert.equal(clock.serverMs({ epoch: 1, ptsMs: 5_500 }), 6_520);
+    assert.equal(clock.serverMs({ epoch: 2, ptsMs: 100 }), 20_107);
+    assert.equal(clock.serverMs({ epoch: 3, ptsMs: 0 }), null);
+  });
+
   test("passes over repeats, late arrivals and older epochs", () => {
     const clock = new MediaClock();
     assert.equal(clock.observe(anchor({ epoch: 2, wall_ms: 100 })), true);

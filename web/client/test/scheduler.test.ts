@@ -48,6 +48,21 @@ describe("a release scheduler", () => {
     assert.equal(release?.errorMs, 500);
   });
 
+  test("releases what was stamped beyond the end of an epoch when the player stands at it", () => {
+    const player = new Player({ epoch: 1, ptsMs: 9_900 });
+    const scheduler = new ReleaseScheduler(player);
+    scheduler.offer(stamped("before", 1, 9_950), 0);
+    scheduler.offer(stamped("beyond", 1, 10_400), 0);
+    scheduler.offer(stamped("next", 2, 0), 0);
+    player.at = { epoch: 1, ptsMs: 9_960, isEnd: true };
+    assert.equal(scheduler.waitMs(0), 0);
+    const releases = scheduler.due(0);
+    assert.deepEqual(ids(releases), ["before", "beyond"]);
+    assert.deepEqual(releases.map((one) => [one.reason, one.errorMs]), [["playhead", 10], ["end", -440]]);
+    assert.deepEqual(ids(scheduler.offer(stamped("later", 1, 10_500), 0)), ["later"]);
+    assert.equal(scheduler.held, 1, "the next epoch is still to come");
+  });
+
   test("releases in the order of the stamps, whatever the order of arrival", () => {
     const player = new Player({ epoch: 1, ptsMs: 0 });
     const scheduler = new ReleaseScheduler(player);

@@ -1,7 +1,7 @@
 /** A world under the test's control: time, chance, timers and sockets. */
 import type { Environment, Socket } from "../src/environment.js";
 import type { Anchor, Limits, Snapshot } from "../src/frames.js";
-import type { LiveEvent } from "../src/generated/events.js";
+import type { EventData, EventOf, EventType, GiftSent, LiveEvent } from "../src/generated/events.js";
 
 export class FakeSocket implements Socket {
   readyState = 0;
@@ -153,6 +153,30 @@ export function comment(id: string, fields: Partial<LiveEvent> & { text?: string
     data: { text },
     ...attributes,
   } as LiveEvent;
+}
+
+/** An event of any type, stamped with media time 0 of epoch 1 unless said otherwise. */
+export function event<T extends EventType>(
+  type: T, data: EventData[T], attributes: Partial<LiveEvent> = {},
+): EventOf<T> {
+  return {
+    ...comment(`${type}-1`),
+    mediaepoch: 1,
+    mediapts: 0,
+    ...attributes,
+    type,
+    data,
+  } as unknown as EventOf<T>;
+}
+
+/** One tap on a gift. */
+export function gift(id: string, data: Partial<GiftSent> = {}, attributes: Partial<LiveEvent> = {}): EventOf<"gift.sent"> {
+  const { count = 1, unit_price = 5 } = data;
+  const sent: GiftSent = {
+    gift: "rose", name: "Rose", tier: 1, animation: "rose", count, unit_price,
+    coins: count * unit_price, earned: 0, to: "host", ...data,
+  };
+  return event("gift.sent", sent, { id, ...attributes });
 }
 
 export function anchor(fields: Partial<Anchor> = {}): Anchor {
