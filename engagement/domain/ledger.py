@@ -129,7 +129,8 @@ class Books(Struct):
 
 
 class Wanted(Struct):
-    """What has to be in the books before these requests can be decided."""
+    """What has to be in the books before these requests can be decided; with each hold the
+    accounts on both sides, and with each payment the one that earned it."""
 
     accounts: set[str] = field(default_factory=set)
     settled: set[RequestKey] = field(default_factory=set)
@@ -198,20 +199,11 @@ def wanted(requests: Iterable[MoneyAsked]) -> Wanted:
             want.holds.add((asked.account, request.data.hold))
         elif isinstance(request, asks.GiftReverse):
             want.settled.add((asked.account, request.data.gift))
+        elif isinstance(request, asks.HoldPlace):
+            want.accounts.add(earnings(request.data.to))
         elif isinstance(request, asks.CatalogueChange):
             want.gifts.add(request.data.gift)
     return want
-
-
-def wanted_by_reversals(books: Books, requests: Iterable[MoneyAsked]) -> set[str]:
-    """Accounts that are known only once the reversed gifts are in the books."""
-    found: set[str] = set()
-    for asked in requests:
-        if isinstance(asked.request, asks.GiftReverse):
-            gift = books.settled.get((asked.account, asked.request.data.gift))
-            if gift is not None and gift.payment is not None:
-                found.add(earnings(gift.payment.to))
-    return found
 
 
 def decide(books: Books, envelope: MoneyEnvelope, asked: MoneyAsked) -> Decision:
