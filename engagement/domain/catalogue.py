@@ -5,14 +5,15 @@ into the record, as it does with the clock anchor, so the ledger's decision is a
 the log. A change gets its version from the ledger and is itself an event (`gift.catalogued`).
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
 from engagement.domain import limits
 from engagement.domain.ledger_events import GiftCatalogued
 
-GiftName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}(?!\n)$")]
+GIFT_NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}(?!\n)$"
+GiftName = Annotated[str, Meta(pattern=GIFT_NAME_PATTERN)]
 
 
 class GiftTerms(Struct, frozen=True, forbid_unknown_fields=True):

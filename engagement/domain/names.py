@@ -17,6 +17,7 @@ REQUEST_ID_PATTERN: Final = (
 
 _ROOM_ID = re.compile(ROOM_ID_PATTERN)
 _ACTOR_ID = re.compile(ACTOR_ID_PATTERN)
+_REQUEST_ID = re.compile(REQUEST_ID_PATTERN)
 _FACTS = uuid5(NAMESPACE_URL, "urn:live-engagement:facts")
 
 
@@ -28,6 +29,11 @@ def is_room_id(text: str) -> bool:
 def is_actor_id(text: str) -> bool:
     """Whether `text` may name a person: 1-128 letters, digits and ``_.~@:+=|-``."""
     return _ACTOR_ID.fullmatch(text) is not None
+
+
+def is_request_id(text: str) -> bool:
+    """Whether `text` may be the id of a request: a UUID in any case."""
+    return _REQUEST_ID.fullmatch(text) is not None
 
 
 def derived_id(*about: str | int) -> FactId:
