@@ -95,7 +95,7 @@ _OUTCOMES: Final = msgspec.json.Decoder(Settled)
 _TERMS: Final = msgspec.json.Decoder(GiftTerms)
 
 
-async def load_books(connection: Any, partition: int, want: Wanted) -> Books:
+async def load(connection: Any, partition: int, want: Wanted) -> Books:
     """The books as far as these requests need them. `connection` is in the transaction."""
     next_entry = await connection.fetchval(_NEXT_ENTRY, partition)
     if next_entry is None:

@@ -5,7 +5,15 @@ from typing import Any, Final
 import msgspec
 
 from engagement.domain.envelope import Accepted, ClockEntry, Envelope
-from engagement.domain.events import Decided, Fact, RawFact, decided, fact
+from engagement.domain.events import (
+    Decided,
+    Fact,
+    RawFact,
+    SubjectFact,
+    decided,
+    fact,
+    subject_fact,
+)
 from engagement.domain.names import is_actor_id, is_room_id
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -25,16 +33,17 @@ class _LooseEnvelope(msgspec.Struct):
 _LOOSE_ENVELOPE: Final = msgspec.json.Decoder(_LooseEnvelope)
 _ACCEPTED: Final = msgspec.json.Decoder(Accepted)
 
-_BAD_BYTES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+BAD_BYTES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are not what they should be."""
 
 CONTENT_TYPE: Final = ("content-type", b"application/cloudevents+json")
 """Record header of a structured-mode CloudEvent (Kafka protocol binding 1.0.2, 3.3.1)."""
 
-_AT_US_MAX: Final = 4_102_444_800 * 1_000_000
+AT_US_MAX: Final = 4_102_444_800 * 1_000_000
 """The year 2100: no request is accepted later, and times near the end of the calendar overflow."""
 _CLOCK_MAX: Final = 1e15
 """Any clock value in ms or ticks; far beyond it arithmetic leaves what JSON numbers hold."""
-_TEXT_CHARS_MAX: Final = 512
+TEXT_CHARS_MAX: Final = 512
 """Sessions, gateways and trace contexts, which no schema bounds."""
 
 
@@ -51,6 +60,11 @@ def encode_fact(what: Decided) -> bytes:
     return _ENCODER.encode(fact(what))
 
 
+def encode_subject_fact(what: SubjectFact) -> bytes:
+    """The record value of a fact about an account, a battle or a gift."""
+    return _ENCODER.encode(subject_fact(what))
+
+
 def encode_event(event: Fact) -> bytes:
     """The record value of a CloudEvent that is in its wire form already."""
     return _ENCODER.encode(event)
@@ -62,7 +76,7 @@ def decode_raw(value: bytes | None) -> RawFact:
         raise PoisonError("the record has no value")
     try:
         return _RAW_FACT.decode(value)
-    except _BAD_BYTES as error:
+    except BAD_BYTES as error:
         raise PoisonError(f"not a fact: {error}") from error
 
 
@@ -72,7 +86,7 @@ def decode_data(raw: RawFact) -> Any:
         return raw.decode()
     except KeyError as error:
         raise PoisonError(f"unknown fact type {raw.type!r}") from error
-    except _BAD_BYTES as error:
+    except BAD_BYTES as error:
         raise PoisonError(f"bad data of {raw.type}: {error}") from error
 
 
@@ -83,7 +97,7 @@ def decode_fact(value: bytes | None) -> Decided:
         return decided(raw)
     except KeyError as error:
         raise PoisonError(f"unknown fact type {raw.type!r}") from error
-    except (*_BAD_BYTES, ValueError, TypeError, OverflowError) as error:
+    except (*BAD_BYTES, ValueError, TypeError, OverflowError) as error:
         raise PoisonError(f"bad fact {raw.type}: {error}") from error
 
 
@@ -103,11 +117,11 @@ def decode_envelope(value: bytes | None) -> tuple[Envelope, list[PoisonError]]:
     poison: list[PoisonError] = []
     try:
         envelope = _ENVELOPE.decode(value)
-    except _BAD_BYTES:
+    except BAD_BYTES:
         envelope, poison = _decode_loosely(value)
-    if len(envelope.gateway) > _TEXT_CHARS_MAX:
+    if len(envelope.gateway) > TEXT_CHARS_MAX:
         raise PoisonError("the gateway's name has no end")
-    _check_clock(envelope.clock)
+    check_clock(envelope.clock)
     anchors = len(envelope.clock)
     good: list[Accepted] = []
     for index, asked in enumerate(envelope.requests):
@@ -124,7 +138,7 @@ def decode_envelope(value: bytes | None) -> tuple[Envelope, list[PoisonError]]:
 def _decode_loosely(value: bytes) -> tuple[Envelope, list[PoisonError]]:
     try:
         loose = _LOOSE_ENVELOPE.decode(value)
-    except _BAD_BYTES as error:
+    except BAD_BYTES as error:
         raise PoisonError(f"not an envelope: {error}") from error
     if loose.v != 1:
         raise PoisonError(f"envelope version {loose.v} is not known")
@@ -133,7 +147,7 @@ def _decode_loosely(value: bytes) -> tuple[Envelope, list[PoisonError]]:
     for index, raw in enumerate(loose.requests):
         try:
             requests.append(_ACCEPTED.decode(raw))
-        except _BAD_BYTES as error:
+        except BAD_BYTES as error:
             poison.append(PoisonError(f"request {index}: {error}"))
     return Envelope(gateway=loose.gateway, requests=requests, clock=loose.clock), poison
 
@@ -147,17 +161,18 @@ def _fault(asked: Accepted, anchors: int) -> str:
         return "not a room id"
     if not is_actor_id(asked.actor):
         return "not an actor id"
-    if not 0 <= asked.at_us <= _AT_US_MAX:
+    if not 0 <= asked.at_us <= AT_US_MAX:
         return "accepted at no time"
     if isinstance(asked.anchor, int) and not 0 <= asked.anchor < anchors:
         return f"anchor {asked.anchor} is not in the envelope"
     for text in (asked.session, asked.traceparent):
-        if isinstance(text, str) and len(text) > _TEXT_CHARS_MAX:
+        if isinstance(text, str) and len(text) > TEXT_CHARS_MAX:
             return "a text without end"
     return ""
 
 
-def _check_clock(clock: list[ClockEntry]) -> None:
+def check_clock(clock: list[ClockEntry]) -> None:
+    """Raise PoisonError when an envelope's clock holds what no clock tells."""
     for index, entry in enumerate(clock):
         anchor = entry.anchor
         values = (

@@ -1,4 +1,4 @@
-"""The Faust application that hosts the room processor.
+"""The Faust application that hosts the room processor, and beside it what decides in SQL.
 
 Faust brings group membership, the consumer thread and commits of the acknowledged prefix; the
 settings below are the ones without which this collapses (see docs/adr/0007 and 0008).
@@ -9,17 +9,22 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import faust
+import structlog
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
 from engagement.domain import limits
+from engagement.domain.ledger import BrokenInvariantError
 from engagement.domain.moderation import WordList
 from engagement.errors import UnavailableError
 from engagement.log.topics import REQUESTS_TOPIC
 from engagement.processors import metrics
+from engagement.processors.deciders import Deciders
 from engagement.processors.dying import die
 from engagement.processors.room_processor import TICK_S, RoomProcessor
 from engagement.settings import Settings
+
+log = structlog.get_logger()
 
 GROUP: Final = "engagement.rooms.v1"
 FETCH_MAX_WAIT_MS: Final = 100
@@ -60,6 +65,7 @@ def build(settings: Settings) -> Any:
     )
     _shorten_fetch_wait()
     _connect(app, processor)
+    _connect_deciders(app, Deciders(settings))
     return app
 
 
@@ -106,6 +112,23 @@ def _connect(app: Any, processor: RoomProcessor) -> None:
     app.task()(checkpointing)
     app.on_partitions_assigned.connect(on_assigned, weak=False)
     app.on_partitions_revoked.connect(on_revoked, weak=False)
+    app.on_before_shutdown.connect(on_shutdown, weak=False)
+
+
+def _connect_deciders(app: Any, deciders: Deciders) -> None:
+    async def deciding() -> None:
+        try:
+            await deciders.run()
+        except* BrokenInvariantError as wrong:
+            die("the books are wrong", wrong)
+        except* Exception as failed:
+            log.error("decider failed", exc_info=failed)
+            die("a decider failed", failed)
+
+    async def on_shutdown(_app: Any, **_: Any) -> None:
+        await deciders.stop()
+
+    app.task()(deciding)
     app.on_before_shutdown.connect(on_shutdown, weak=False)
 
 

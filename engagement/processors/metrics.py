@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from engagement.domain.envelope import Envelope
 from engagement.domain.events import Decided
+from engagement.domain.ledger import Decision
 
 ENVELOPES: Final = Counter("engagement_worker_envelopes_total", "Envelopes processed.")
 REQUESTS: Final = Counter("engagement_worker_requests_total", "Requests, repeats included.")
@@ -85,3 +86,23 @@ DECIDE_SECONDS: Final = Histogram(
     ["topic"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2),
 )
+
+DECISIONS: Final = Counter(
+    "engagement_ledger_decisions_total",
+    "Requests about money, by type and outcome.",
+    ["type", "outcome"],
+)
+COINS_PAID: Final = Counter("engagement_ledger_gift_coins_total", "Coins paid for gifts.")
+
+
+def observe_decisions(decisions: Iterable[Decision]) -> None:
+    """Count what the ledger decided. (What a crash makes it decide again is counted again.)"""
+    tally: Tally[tuple[str, str]] = Tally()
+    for decision in decisions:
+        kind = str(decision.asked.request.__struct_config__.tag)
+        repeat = "" if decision.repeat_of is None else "repeat"
+        tally[kind, decision.code or repeat or "done"] += 1
+        if decision.payment is not None and decision.reverses is None:
+            COINS_PAID.inc(decision.payment.coins)
+    for (kind, outcome), count in tally.items():
+        DECISIONS.labels(kind, outcome).inc(count)

@@ -1,0 +1,9 @@
+"""All tables of the live side, for the migrations."""
+
+from typing import Final
+
+from sqlalchemy import MetaData
+
+from engagement.database import ledger_tables, processor_tables
+
+METADATA: Final[tuple[MetaData, ...]] = (processor_tables.METADATA, ledger_tables.METADATA)

@@ -1,0 +1,111 @@
+"""Records of `live.gift-requests.v1` to structs and back."""
+
+from typing import Final
+
+import msgspec
+
+from engagement.domain.catalogue import PricedGift
+from engagement.domain.envelope import ClockEntry
+from engagement.domain.ledger_requests import (
+    BattleMark,
+    MoneyAsked,
+    MoneyEnvelope,
+    TimePassed,
+)
+from engagement.domain.names import is_actor_id, is_room_id
+from engagement.log.codec import (
+    AT_US_MAX,
+    BAD_BYTES,
+    TEXT_CHARS_MAX,
+    PoisonError,
+    check_clock,
+)
+
+_ENCODER: Final = msgspec.json.Encoder()
+_ENVELOPE: Final = msgspec.json.Decoder(MoneyEnvelope)
+_ASKED: Final = msgspec.json.Decoder(MoneyAsked)
+
+
+class _LooseEnvelope(msgspec.Struct):
+    """An envelope whose requests are still bytes: one poison request costs only itself."""
+
+    gateway: str
+    asks: list[msgspec.Raw]
+    clock: list[ClockEntry] = []
+    terms: list[PricedGift] = []
+    v: int = 1
+
+
+_LOOSE: Final = msgspec.json.Decoder(_LooseEnvelope)
+
+
+def encode_money_envelope(envelope: MoneyEnvelope) -> bytes:
+    """The record value of an envelope of money requests."""
+    return _ENCODER.encode(envelope)
+
+
+def decode_money_envelope(value: bytes | None) -> tuple[MoneyEnvelope, list[PoisonError]]:
+    """The envelope of all requests that can be decided, and why the others cannot.
+
+    Raises PoisonError when the record is no envelope at all.
+    """
+    if value is None:
+        raise PoisonError("the record has no value")
+    poison: list[PoisonError] = []
+    try:
+        envelope = _ENVELOPE.decode(value)
+    except BAD_BYTES:
+        envelope, poison = _decode_loosely(value)
+    if len(envelope.gateway) > TEXT_CHARS_MAX:
+        raise PoisonError("the gateway's name has no end")
+    check_clock(envelope.clock)
+    good: list[MoneyAsked] = []
+    for index, asked in enumerate(envelope.asks):
+        fault = _fault(asked, len(envelope.clock), len(envelope.terms))
+        if fault:
+            poison.append(PoisonError(f"request {index}: {fault}"))
+        else:
+            good.append(asked)
+    if len(good) < len(envelope.asks):
+        envelope = msgspec.structs.replace(envelope, asks=good)
+    return envelope, poison
+
+
+def _decode_loosely(value: bytes) -> tuple[MoneyEnvelope, list[PoisonError]]:
+    try:
+        loose = _LOOSE.decode(value)
+    except BAD_BYTES as error:
+        raise PoisonError(f"not an envelope: {error}") from error
+    if loose.v != 1:
+        raise PoisonError(f"envelope version {loose.v} is not known")
+    asks: list[MoneyAsked] = []
+    poison: list[PoisonError] = []
+    for index, raw in enumerate(loose.asks):
+        try:
+            asks.append(_ASKED.decode(raw))
+        except BAD_BYTES as error:
+            poison.append(PoisonError(f"request {index}: {error}"))
+    return MoneyEnvelope(loose.gateway, asks, loose.clock, loose.terms), poison
+
+
+def _fault(asked: MoneyAsked, anchors: int, terms: int) -> str:
+    """What is wrong with a request of the right shape; empty when nothing is."""
+    is_internal = isinstance(asked.request, BattleMark | TimePassed)
+    if not is_internal and not is_actor_id(asked.account):
+        return "names no account"
+    if not is_actor_id(asked.actor):
+        return "not an actor id"
+    if asked.room and not is_room_id(asked.room):
+        return "not a room id"
+    if asked.host and not is_actor_id(asked.host):
+        return "not a host"
+    if not 0 <= asked.at_us <= AT_US_MAX:
+        return "accepted at no time"
+    if isinstance(asked.anchor, int) and not 0 <= asked.anchor < anchors:
+        return f"anchor {asked.anchor} is not in the envelope"
+    if isinstance(asked.terms, int) and not 0 <= asked.terms < terms:
+        return f"terms {asked.terms} are not in the envelope"
+    for text in (asked.battle, asked.session, asked.traceparent):
+        if isinstance(text, str) and len(text) > TEXT_CHARS_MAX:
+            return "a text without end"
+    return ""

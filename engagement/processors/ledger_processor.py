@@ -1,0 +1,209 @@
+"""The ledger as a decider: books out of SQL, decisions into it, and what they tell into the outbox.
+
+Everything that is decided is decided by `engagement.domain.ledger`; this loads, saves and encodes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+from msgspec import UNSET, Struct, field
+from msgspec.structs import replace
+
+from engagement.domain.battle_requests import BattleAsked, BattleEnvelope
+from engagement.domain.envelope import Accepted, ClockEntry, Envelope
+from engagement.domain.events import TOPIC_OF_TYPE, SubjectFact
+from engagement.domain.ledger import Books, Decision, Wanted, decide, post, wanted
+from engagement.domain.ledger_requests import Moment, MoneyAsked, MoneyEnvelope, TimePassed
+from engagement.domain.ledger_telling import tell
+from engagement.domain.names import derived_id
+from engagement.log.battle_codec import encode_battle_envelope
+from engagement.log.codec import (
+    CONTENT_TYPE,
+    PoisonError,
+    encode_envelope,
+    encode_subject_fact,
+)
+from engagement.log.dead_letters import dead_letter
+from engagement.log.money_codec import decode_money_envelope, encode_money_envelope
+from engagement.log.topics import (
+    BATTLE_REQUESTS_TOPIC,
+    GIFT_REQUESTS_TOPIC,
+    REQUESTS_TOPIC,
+    partition_of,
+)
+from engagement.processors import metrics
+from engagement.processors.outbox import OutRecord
+from engagement.processors.transacted import Record, Transaction
+
+log = structlog.get_logger()
+
+_TOLD_AGAIN_US: Final = 2_000_000
+"""A timer that was not decided by then is written again, under the same id."""
+
+
+class _Hold(Struct):
+    """The next hold of a partition to end, as far as this process knows."""
+
+    due_us: int | None = None
+    told_us: int = 0
+    """When it was last written, Unix µs."""
+
+
+class BooksStore(Protocol):
+    """Where the books are. `connection` is that of the transaction."""
+
+    async def load(self, connection: Any, partition: int, want: Wanted) -> Books:
+        """As much of the books as these requests need."""
+
+    async def save(
+        self, connection: Any, books: Books, loaded: frozenset[str], decisions: Sequence[Decision]
+    ) -> None:
+        """Write what the decisions have changed; `loaded` are the accounts that were known."""
+
+    async def next_hold_us(self, connection: Any, partition: int) -> int | None:
+        """When the next pending hold of a partition ends."""
+
+
+class LedgerDecider:
+    """Decides about `live.gift-requests.v1`."""
+
+    topic = GIFT_REQUESTS_TOPIC
+
+    def __init__(self, store: BooksStore, partitions: int) -> None:
+        self._store = store
+        self._partitions = partitions
+        self._holds: dict[int, _Hold] = {}
+
+    async def apply(
+        self, transaction: Transaction, partition: int, records: Sequence[Record]
+    ) -> list[OutRecord]:
+        """Decide about all requests of these envelopes, in order."""
+        telling = _Telling(partition, self._partitions)
+        envelopes = [envelope for record in records if (envelope := telling.read(record))]
+        want = wanted(asked for envelope in envelopes for asked in envelope.asks)
+        books = await self._store.load(transaction.connection, partition, want)
+        loaded = frozenset(books.accounts)
+        decisions: list[Decision] = []
+        for envelope in envelopes:
+            for asked in envelope.asks:
+                decision = decide(books, envelope, asked)
+                post(books, decision)
+                decisions.append(decision)
+                telling.take(envelope, decision)
+        await self._store.save(transaction.connection, books, loaded, decisions)
+        if any(decision.holds for decision in decisions):
+            await self.owned(transaction, partition)
+        metrics.observe_decisions(decisions)
+        return telling.records()
+
+    async def owned(self, transaction: Transaction, partition: int) -> None:
+        """Learn when the next hold ends."""
+        self._holds[partition] = _Hold(
+            await self._store.next_hold_us(transaction.connection, partition)
+        )
+
+    def committed(self, partition: int) -> None:
+        """Nothing waits for it."""
+
+    def forget(self, partition: int) -> None:
+        """Somebody else looks after its holds."""
+        self._holds.pop(partition, None)
+
+    async def due(self, partition: int, now_us: int) -> list[OutRecord]:
+        """A request to end the holds that have run out."""
+        hold = self._holds.get(partition)
+        if hold is None or hold.due_us is None or hold.due_us > now_us:
+            return []
+        if abs(now_us - hold.told_us) < _TOLD_AGAIN_US:
+            return []
+        hold.told_us = now_us
+        request = TimePassed(
+            id=derived_id("holds", partition, hold.due_us), data=Moment(hold.due_us)
+        )
+        asked = MoneyAsked("", "ledger", "service", now_us, request)
+        value = encode_money_envelope(MoneyEnvelope(f"ledger/{partition}", [asked]))
+        return [OutRecord(GIFT_REQUESTS_TOPIC, partition, b"ledger", value)]
+
+
+class _RoomEnvelope(Struct):
+    """What goes to one partition of the rooms' requests."""
+
+    asks: list[Accepted] = field(default_factory=list)
+    clock: dict[ClockEntry, int] = field(default_factory=dict)
+
+
+class _Telling:
+    """Collects what one transaction tells, and makes records of it."""
+
+    def __init__(self, partition: int, partitions: int) -> None:
+        self._partition = partition
+        self._partitions = partitions
+        self._origin = f"ledger/{partition}"
+        self._facts: list[SubjectFact] = []
+        self._rooms: dict[int, _RoomEnvelope] = {}
+        self._battles: dict[int, list[BattleAsked]] = {}
+        self._dead: list[OutRecord] = []
+
+    def read(self, record: Record) -> MoneyEnvelope | None:
+        """The envelope of a record; what cannot be read goes to the dead letters."""
+        try:
+            envelope, poison = decode_money_envelope(record.value)
+        except PoisonError as error:
+            envelope, poison = None, [error]
+        if poison:
+            reasons = "; ".join(error.reason for error in poison[:10])
+            self._dead.append(OutRecord(*dead_letter(record, reasons)))
+            log.warning("ledger.poison", offset=record.offset, reasons=reasons)
+        return envelope
+
+    def take(self, envelope: MoneyEnvelope, decision: Decision) -> None:
+        """Add what a decision tells."""
+        told = tell(self._partition, decision)
+        self._facts.extend(told.facts)
+        if told.room is not None:
+            self._add_room(told.room, envelope, decision.asked)
+        if told.battle is not None:
+            number = partition_of(told.battle.battle, self._partitions)
+            self._battles.setdefault(number, []).append(told.battle)
+
+    def _add_room(self, room: Accepted, envelope: MoneyEnvelope, asked: MoneyAsked) -> None:
+        number = partition_of(room.room, self._partitions)
+        target = self._rooms.setdefault(number, _RoomEnvelope())
+        if asked.anchor is not UNSET:
+            entry = envelope.clock[asked.anchor]
+            room = replace(room, anchor=target.clock.setdefault(entry, len(target.clock)))
+        target.asks.append(room)
+
+    def records(self) -> list[OutRecord]:
+        """Everything, the rooms first: viewers wait for it."""
+        made: list[OutRecord] = []
+        for number, target in self._rooms.items():
+            for asks in _split(target.asks):
+                envelope = Envelope(self._origin, asks, list(target.clock))
+                value = encode_envelope(envelope)
+                made.append(OutRecord(REQUESTS_TOPIC, number, self._origin.encode(), value))
+        for number, battles in self._battles.items():
+            value = encode_battle_envelope(BattleEnvelope(self._origin, battles))
+            made.append(OutRecord(BATTLE_REQUESTS_TOPIC, number, self._origin.encode(), value))
+        made.extend(fact_record(fact, self._partitions) for fact in self._facts)
+        return made + self._dead
+
+
+_ASKS_MAX: Final = 500
+"""Requests of one envelope to the rooms: far below what a record holds."""
+
+
+def _split(asks: list[Accepted]) -> list[list[Accepted]]:
+    return [asks[start : start + _ASKS_MAX] for start in range(0, len(asks), _ASKS_MAX)]
+
+
+def fact_record(fact: SubjectFact, partitions: int) -> OutRecord:
+    """The record of a fact about an account, a battle or a gift."""
+    return OutRecord(
+        TOPIC_OF_TYPE[fact.kind],
+        partition_of(fact.subject, partitions),
+        fact.subject.encode(),
+        encode_subject_fact(fact),
+        (CONTENT_TYPE,),
+    )
