@@ -10,6 +10,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from engagement.domain import limits
 
 
+class ConfigurationError(Exception):
+    """Settings under which a process must not start."""
+
+
 class Settings(BaseSettings):
     """One frozen tree; every field is an environment variable with the prefix `ENGAGEMENT_`."""
 
@@ -60,10 +64,17 @@ class Settings(BaseSettings):
     gateways: int = Field(1, ge=1, le=64, description="Gateways that `engagement up` starts.")
 
     user_requests_per_s: float = Field(20, gt=0, description="Per user and room; burst is 3 s.")
+    user_gifts_per_s: float = Field(
+        20, gt=0, description="Gifts per user, over all rooms of a gateway; burst is 3 s."
+    )
     room_requests_per_s: float = Field(50_000, gt=0, description="Per room and gateway.")
     address_requests_per_s: float = Field(20_000, gt=0, description="Per address and gateway.")
     joins_per_s: float = Field(500, gt=0, description="Sockets admitted per gateway and second.")
     sockets_max: int = Field(20_000, ge=1, description="Sockets of one gateway.")
+
+    gifts_file: Path | None = Field(
+        None, description="The gift catalogue (TOML) to offer; default: the one that is shipped."
+    )
 
     synthetic_rooms: list[str] = Field(
         default_factory=list,

@@ -13,6 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from engagement.errors import EngagementError, NotFoundError
 from engagement.gateway import (
+    accounts_http,
+    gifts_http,
     later_http,
     openapi,
     pages,
@@ -34,6 +36,9 @@ from engagement.settings import Settings
 log = structlog.get_logger()
 
 _ROOMS: Final = "/v1/rooms/"
+_ROUTED: Final = (
+    rooms_http, reads_http, replay_sse, gifts_http, accounts_http, later_http, probes,
+)  # fmt: skip
 
 
 class HotRoutes:
@@ -107,7 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     install_problems(app)
-    for module in (rooms_http, reads_http, replay_sse, later_http, probes):
+    for module in _ROUTED:
         app.include_router(module.router)
     app.add_api_route("/v1/rooms/{room}/events", _events, methods=["POST"], **openapi.POST_EVENTS)
     app.add_api_route("/v1/rooms/{room}/live", _live, methods=["GET"], **openapi.LIVE)
@@ -120,7 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
             "authorization", "content-type", "last-event-id", "prefer", "traceparent",
             "x-role", "x-user",
         ],
-        expose_headers=["retry-after"],
+        expose_headers=["retry-after", "preference-applied"],
         max_age=600,
     )  # fmt: skip
     openapi.install(app)

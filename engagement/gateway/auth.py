@@ -19,7 +19,7 @@ from engagement.domain.requests import Role
 from engagement.domain.seen_ids import SeenIds
 from engagement.errors import UnauthorizedError, UnavailableError
 from engagement.gateway.jwks import KeySet, KeySetError
-from engagement.settings import Settings
+from engagement.settings import ConfigurationError, Settings
 
 log = structlog.get_logger()
 
@@ -37,10 +37,6 @@ class Principal(Struct, frozen=True):
     role: Role
     expires_s: float | None
     """Unix time at which the token ends; None without a token (dev mode)."""
-
-
-class ConfigurationError(Exception):
-    """Settings under which the gateway must not start."""
 
 
 class Authenticator:

@@ -24,9 +24,11 @@ from engagement.errors import (
     UnauthorizedError,
 )
 from engagement.gateway.auth import Principal
+from engagement.gateway.awaited_gifts import Awaited
+from engagement.gateway.gifts_intake import Stored, applied_wait_s, gifts_in
 from engagement.gateway.intake import Result, error_of
 from engagement.gateway.problems import send_problem
-from engagement.gateway.requests_json import parse
+from engagement.gateway.requests_json import Parsed, parse
 
 if TYPE_CHECKING:
     from engagement.gateway.runtime import Gateway
@@ -73,7 +75,7 @@ async def post_events(
             await body.drain()
             raise
         state = await find_room(gateway, room)
-        status, results = await _take(gateway, scope, headers, principal, state, text)
+        results, waited = await _take(gateway, scope, headers, principal, state, text)
     except EngagementError as error:
         await send_problem(send, error, close=not body.complete, more=allowing)
     except GoneError:
@@ -83,9 +85,10 @@ async def post_events(
         head = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(answer)).encode()),
+            *waited,
             *allowing,
         ]
-        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.start", "status": 202, "headers": head})
         await send({"type": "http.response.body", "body": answer})
 
 
@@ -96,8 +99,34 @@ async def _take(
     principal: Principal,
     state: RoomState,
     body: bytes,
-) -> tuple[int, list[Result]]:
+) -> tuple[list[Result], list[tuple[bytes, bytes]]]:
+    """Results, and the headers that say for how long a sender's wish to wait was honoured."""
     parsed = parse(body)
+    gifts = gifts_in(parsed, principal)
+    if not gifts:
+        return await _submit(gateway, scope, headers, principal, state, parsed, {}), []
+    wait_s = applied_wait_s(headers.get(b"prefer", b"").decode("latin-1"))
+    if not wait_s:
+        stored = await gateway.gifts.stored(gifts)
+        return await _submit(gateway, scope, headers, principal, state, parsed, stored), []
+    # Before anything is looked up or written: what happens in between must not be missed.
+    with Awaited(gateway.gifts, state.room, gifts) as awaited:
+        deadline_s = asyncio.get_running_loop().time() + wait_s
+        stored = await gateway.gifts.stored(gifts)
+        results = await _submit(gateway, scope, headers, principal, state, parsed, stored)
+        results = await awaited.complete(results, deadline_s)
+    return results, [(b"preference-applied", b"wait=%d" % wait_s)]
+
+
+async def _submit(
+    gateway: "Gateway",
+    scope: Scope,
+    headers: dict[bytes, bytes],
+    principal: Principal,
+    state: RoomState,
+    parsed: Parsed,
+    stored: Stored,
+) -> list[Result]:
     client = scope.get("client")
     submission = gateway.intake.submit(
         principal,
@@ -105,11 +134,12 @@ async def _take(
         parsed,
         address=client[0] if client else "",
         traceparent=_traceparent(headers),
+        stored=stored,
     )
     if parsed.single and submission.results[0].status == "rejected":
         raise error_of(submission.results[0], submission.retry_after_s)
     await submission.acknowledged()
-    return 202, submission.results
+    return submission.results
 
 
 async def find_room(gateway: "Gateway", room: str) -> RoomState:
@@ -131,7 +161,7 @@ def _cors(gateway: "Gateway", headers: dict[bytes, bytes]) -> list[tuple[bytes, 
         return []
     return [
         (b"access-control-allow-origin", origin),
-        (b"access-control-expose-headers", b"retry-after"),
+        (b"access-control-expose-headers", b"retry-after, preference-applied"),
         (b"vary", b"Origin"),
     ]
 

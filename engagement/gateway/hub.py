@@ -1,6 +1,7 @@
 """Fan-out: one encode per room and tick, the same bytes to every socket, no await per socket.
 
-A room that was idle is flushed at once, a busy one once per tick. Viewers who cannot keep up are
+A room that was idle is flushed at once, a busy one once per tick; a gift does not wait for the
+tick, nor does whatever came before it. Viewers who cannot keep up are
 shaped: comments and counts are left out for them and told in a `skipped` frame, everything else
 is sent; one whose buffer is full all the same is closed with a code that makes it resume.
 """
@@ -18,6 +19,9 @@ from engagement.gateway.frames import Event, events_frame, skipped_frame
 
 SAMPLED_TYPES: Final = frozenset({"comment.posted", "viewers.counted", "likes.counted"})
 """What a viewer who cannot keep up does without. Everything else is never dropped."""
+URGENT_TYPES: Final = frozenset({"gift.sent", "battle.started", "battle.ended"})
+"""What does not wait for the tick. In a crowd that takes gifts faster than frames can be sent they
+still share frames: see `Channel.urgent_s`."""
 
 _EVENT_OVERHEAD_BYTES: Final = 250
 """Of a kept event besides its text: the struct, its id, places in two queues."""
@@ -45,8 +49,8 @@ class Channel:
     """One room's fan-out: what is kept for resume, what waits for the tick, who watches."""
 
     __slots__ = (
-        "began_here", "comments", "dirty", "from_offset", "next_s", "partition", "pending", "ring",
-        "room", "scheduled", "slow", "version", "viewers", "writes",
+        "began_here", "comments", "dirty", "due", "from_offset", "next_s", "partition", "pending",
+        "ring", "room", "slow", "timer", "timer_s", "urgent_s", "version", "viewers", "writes",
     )  # fmt: skip
 
     def __init__(self, room: str, partition: int, from_offset: int) -> None:
@@ -64,8 +68,16 @@ class Channel:
         self.slow: list[Viewer] = []
         self.dirty = False
         """`writes` and `slow` no longer follow from `viewers`."""
-        self.scheduled = False
+        self.due = False
+        """It is flushed when the fetch in hand has been read."""
+        self.timer: asyncio.TimerHandle | None = None
+        self.timer_s = 0.0
+        """When it is flushed otherwise."""
         self.next_s = 0.0
+        """The tick: not before then."""
+        self.urgent_s = 0.0
+        """When something urgent may leave again: as long after the last as its frame costs to send,
+        times five, so that a flood of gifts takes at most a fifth of the gateway, too."""
         self.version = 0
 
     def missed(self, first: int, last: int) -> Iterator[Event]:
@@ -131,12 +143,19 @@ class Hub:
         if not channel.viewers:
             return
         channel.pending.append(event)
-        if not channel.scheduled:
-            channel.scheduled = True
-            if self._loop.time() >= channel.next_s:
-                self._due.append(channel)
-            else:
-                self._loop.call_at(channel.next_s, self._flush, channel)
+        if not channel.due:
+            self._schedule(channel, urgent=event.kind in URGENT_TYPES)
+
+    def _schedule(self, channel: Channel, *, urgent: bool) -> None:
+        """See to it that the channel is flushed: now if it may be, else as soon as it may."""
+        may_s = min(channel.next_s, channel.urgent_s) if urgent else channel.next_s
+        if self._loop.time() >= may_s:
+            channel.due = True
+            self._due.append(channel)
+        elif channel.timer is None or may_s < channel.timer_s:
+            _cancel(channel)
+            channel.timer_s = may_s
+            channel.timer = self._loop.call_at(may_s, self._flush, channel)
 
     def read_up_to(self, partition: int, next_offset: int) -> None:
         """All records before this offset have been published; rooms that were idle are sent."""
@@ -251,10 +270,16 @@ class Hub:
 
     def _flush(self, channel: Channel) -> None:
         events, channel.pending = channel.pending, []
-        channel.scheduled = False
-        channel.next_s = self._loop.time() + self._tick_of(channel)
+        channel.due = False
+        _cancel(channel)
         if not events:
             return
+        now_s = self._loop.time()
+        cost_s = len(channel.viewers) * limits.TICK_US_PER_VIEWER / 1e6
+        longest_s = limits.TICK_MS_MAX / 1000
+        channel.next_s = now_s + max(self._tick_s, min(cost_s, longest_s))
+        if any(event.kind in URGENT_TYPES for event in events):
+            channel.urgent_s = now_s + min(cost_s, longest_s)
         if channel.dirty:
             channel.dirty = False
             channel.writes = [viewer for viewer in channel.viewers if not viewer.slow]
@@ -268,15 +293,9 @@ class Hub:
             metrics.FRAMES_SENT.inc(len(fast))
             metrics.BYTES_SENT.inc(len(frame) * len(fast))
             metrics.DELIVERED.inc(len(events) * len(fast))
-            if events[0].at_us:
-                metrics.FRAME_SECONDS.observe(max(0.0, time.time() - events[0].at_us / 1e6))
+            _measure(events)
         if channel.slow:
             self._flush_shaped(channel, events)
-
-    def _tick_of(self, channel: Channel) -> float:
-        """How long this room waits after a frame: longer the more sockets a frame goes to."""
-        wanted_s = len(channel.viewers) * limits.TICK_US_PER_VIEWER / 1e6
-        return max(self._tick_s, min(wanted_s, limits.TICK_MS_MAX / 1000))
 
     def _flush_shaped(self, channel: Channel, events: list[Event]) -> None:
         """Send slow viewers only what must not be dropped.
@@ -301,6 +320,21 @@ class Hub:
                     viewer.write(skipped_frame(told, counts))
                 viewer.write(frame)
             _count(viewer.skipped, (e for e in events if e.offset > last))
+
+
+def _cancel(channel: Channel) -> None:
+    if channel.timer is not None:
+        channel.timer.cancel()
+        channel.timer = None
+
+
+def _measure(events: list[Event]) -> None:
+    now_s = time.time()
+    if events[0].at_us and events[0].kind == "comment.posted":
+        metrics.FRAME_SECONDS.observe(max(0.0, now_s - events[0].at_us / 1e6))
+    for event in events:
+        if event.kind == "gift.sent" and event.at_us:
+            metrics.GIFT_SECONDS.observe(max(0.0, now_s - event.at_us / 1e6))
 
 
 def _count(skipped: dict[str, int], events: Iterable[Event]) -> None:

@@ -6,14 +6,15 @@ state, a repeat) is answered here; the room processor decides again, with author
 A repeat of an acknowledged request is a `duplicate`. A repeat of one that is still on its way
 waits for the same acknowledgement, so `duplicate` never names something that may yet be lost; and
 what the broker did not acknowledge is forgotten, so that it can be sent again. Another gateway
-does not know our ids: it answers `accepted`, and the processor drops the repeat.
+does not know our ids: it answers `accepted`, and the processor drops the repeat. Ids of gifts
+never expire: what the ledger has stored of them is looked up before (`gifts_intake`).
 """
 
 import asyncio
 import time
 from collections import Counter
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
@@ -28,13 +29,14 @@ from engagement.errors import (
     EngagementError,
     ForbiddenError,
     IdReusedError,
-    NotYetAvailableError,
     RateLimitedError,
     UnavailableError,
 )
 from engagement.gateway import metrics
 from engagement.gateway.auth import Principal
-from engagement.gateway.envelopes import EnvelopeWriter, Flush, Group
+from engagement.gateway.envelopes import EnvelopeWriter, Group
+from engagement.gateway.flushes import Flush
+from engagement.gateway.gifts_intake import Acceptance, GiftsIntake, Refused, Stored
 from engagement.gateway.rates import Buckets
 from engagement.gateway.requests_json import Decoded, Malformed, Parsed
 from engagement.log.topics import partition_of
@@ -42,7 +44,7 @@ from engagement.settings import Settings
 
 _WHEN_CLOSED: Final = frozenset({"room.leave", "release.report"})
 """What a closed room still takes."""
-_OWN_RIGHTS: Final = frozenset({"comment.post", "like.tap", "room.join", "room.leave"})
+_OWN_RIGHTS: Final = frozenset({"comment.post", "like.tap", "room.join", "room.leave", "gift.send"})
 """What a platform's backend asks with the rights of the user it asks for, not with its own: a ban
 holds whoever carries the message."""
 
@@ -52,29 +54,55 @@ _DETAILS: Final = {
     "muted": "the host or a moderator has muted this user",
     "forbidden": "this user may not do this here",
     "foreign_actor": "only a service may ask for somebody else",
-    "not_yet_available": "gifts arrive with a later version",
     "id_reused": "this id was used before for another request",
     "rate_limited": "too many requests",
+    "unknown_gift": "the catalogue does not offer this gift",
+    "unknown_recipient": "gifts go to the room's host",
+    "self_gift": "nobody pays for a gift to themselves",
+    "catalogue_unavailable": "the gift is about to be offered; send the same request again",
+    "database_unavailable": (
+        "it cannot be known right now whether this was paid before; send the same request again"
+    ),
 }
+
+
+class UnpayableError(EngagementError):
+    """A gift of good form that nobody can pay: no such gift, no such recipient."""
+
+    status = 422
+    code = "unpayable"
+    title = "Unpayable gift"
+
+
 _ERRORS: Final[dict[str, type[EngagementError]]] = {
     "room_closed": ConflictError,
     "banned": ForbiddenError,
     "muted": ForbiddenError,
     "forbidden": ForbiddenError,
-    "not_yet_available": NotYetAvailableError,
+    "foreign_actor": ForbiddenError,
     "id_reused": IdReusedError,
     "rate_limited": RateLimitedError,
+    "unknown_gift": UnpayableError,
+    "unknown_recipient": UnpayableError,
+    "self_gift": UnpayableError,
+    "catalogue_unavailable": UnavailableError,
+    "database_unavailable": UnavailableError,
 }
+_RETRY_AFTER_S: Final = 1.0
+"""What is unavailable for a moment."""
 
 
 class Result(Struct, frozen=True, omit_defaults=True):
     """What became of one request, as told to its sender."""
 
     id: str | None
-    status: Literal["accepted", "duplicate", "rejected"]
+    status: Literal["accepted", "duplicate", "rejected", "paid", "refused"]
+    """`paid` and `refused` are outcomes of gifts, for senders who wait for them."""
     code: str | UnsetType = UNSET
     detail: str | UnsetType = UNSET
     field: str | UnsetType = UNSET
+    outcome: Literal["paid", "refused"] | UnsetType = UNSET
+    """What became of the gift that a duplicate repeats, when it is known."""
 
 
 class Submission:
@@ -84,7 +112,7 @@ class Submission:
 
     def __init__(self) -> None:
         self.results: list[Result] = []
-        self.flushes: dict[Flush, None] = {}
+        self.flushes: dict[Flush[Any], None] = {}
         self.retry_after_s: float | None = None
 
     async def acknowledged(self, timeout_s: float = limits.ACK_TIMEOUT_S) -> None:
@@ -111,8 +139,8 @@ class _Turn:
     """One call of `submit`: what is the same for all its items."""
 
     __slots__ = (
-        "at_us", "flush", "group", "outcomes", "principal", "room", "session", "submission",
-        "traceparent", "wanted",
+        "at_us", "flush", "group", "outcomes", "principal", "room", "session", "stored",
+        "submission", "traceparent", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -122,16 +150,18 @@ class _Turn:
         wanted: int,
         session: str | UnsetType,
         traceparent: str | UnsetType,
+        stored: Stored,
     ) -> None:
         self.principal = principal
         self.room = room
         self.wanted = wanted
         self.session = session
         self.traceparent = traceparent
+        self.stored = stored
         self.at_us = time.time_ns() // 1000
         self.submission = Submission()
         self.outcomes: Counter[tuple[str, str]] = Counter()
-        self.flush: Flush | None = None
+        self.flush: Flush[Group] | None = None
         self.group: Group | None = None
 
     def role_for(self, actor: str, tag: str) -> Role:
@@ -140,11 +170,11 @@ class _Turn:
             return "viewer"
         return self.principal.role
 
-    def put(self, flush: Flush, role: Role, actor: str, request: Request) -> None:
+    def put(self, flush: Flush[Group], role: Role, actor: str, request: Request) -> None:
         """Add a request to the flush, after all others of this turn."""
         if self.group is None or self.group.role != role:
             self.group = Group(self.room.room, role, self.at_us, [], self.session, self.traceparent)
-            flush.groups.append(self.group)
+            flush.parts.append(self.group)
         self.group.asks.append((actor, request))
         flush.count += 1
 
@@ -152,14 +182,14 @@ class _Turn:
 class Intake:
     """Everything between a well-formed request and the log."""
 
-    def __init__(self, settings: Settings, envelopes: EnvelopeWriter) -> None:
+    def __init__(self, settings: Settings, envelopes: EnvelopeWriter, gifts: GiftsIntake) -> None:
         self._envelopes = envelopes
+        self._gifts = gifts
         self._partitions = settings.partitions
-        self._seen: SeenIds[tuple[int, Flush]] = SeenIds(limits.GATEWAY_IDS_MAX)
+        self._seen: SeenIds[tuple[int, Flush[Any]]] = SeenIds(limits.GATEWAY_IDS_MAX)
         self._users = Buckets(settings.user_requests_per_s)
         self._rooms = Buckets(settings.room_requests_per_s)
         self._addresses = Buckets(settings.address_requests_per_s)
-        envelopes.failed = self._forget
 
     def submit(
         self,
@@ -170,21 +200,23 @@ class Intake:
         address: str,
         session: str | UnsetType = UNSET,
         traceparent: str | UnsetType = UNSET,
+        stored: Stored = None,
     ) -> Submission:
         """Judge every item and put the good ones on their way.
 
+        `stored` is what the ledger has stored of the gifts among them (`GiftsIntake.stored`).
         Raises UnavailableError when the log is so far behind that nothing more is taken.
         """
         if not self._envelopes.has_room():
             raise UnavailableError("the log is behind", code="log_unavailable", retry_after_s=1)
         wanted = len(parsed.items)
-        turn = _Turn(principal, room, wanted, session, traceparent)
+        turn = _Turn(principal, room, wanted, session, traceparent, stored)
         submission = turn.submission
         granted = self._grant(turn, address)
         for position, item in enumerate(parsed.items):
             if isinstance(item, Malformed):
                 tag = "malformed"
-                result = Result(item.id, "rejected", item.code, item.detail, item.field or UNSET)
+                result = _malformed(item)
             else:
                 tag = str(item.__struct_config__.tag)
                 if position < granted:
@@ -200,13 +232,19 @@ class Intake:
     def _judge(self, turn: _Turn, item: Decoded, tag: str) -> Result:
         actor = turn.principal.id if item.actor is UNSET else item.actor
         if actor != turn.principal.id and turn.principal.role != "service":
-            return _rejected(item.id, "forbidden", _DETAILS["foreign_actor"])
-        if isinstance(item, GiftSend):
-            return _rejected(item.id, "not_yet_available")
+            return _rejected(item.id, "foreign_actor")
         if isinstance(item, Report):
             metrics.RELEASE_ERROR_MS.labels(item.data.basis).observe(item.data.error_ms)
             return Result(item.id, "accepted")
         request_id = item.id.lower()
+        normal = item if request_id == item.id else replace(item, id=request_id)
+        if isinstance(normal, GiftSend):
+            decided = self._gifts.decided(turn.stored, turn.room, actor, normal)
+            if isinstance(decided, Refused):
+                return _rejected(item.id, decided.code)
+            if decided is not None:
+                code = decided.code or UNSET
+                return Result(item.id, "duplicate", outcome=decided.status, code=code)
         key = actor + "/" + request_id
         fingerprint = hash((turn.room.room, tag, item.data))
         known = self._seen.get(key)
@@ -217,23 +255,55 @@ class Intake:
             return Result(item.id, "duplicate")
         role = turn.role_for(actor, tag)
         refusal = _refusal(turn.room, actor, role, tag, turn.at_us)
+        if isinstance(normal, GiftSend):
+            return self._take_gift(turn, item.id, actor, role, normal, refusal, (key, fingerprint))
         if refusal is not None:
             return _rejected(item.id, refusal)
         flush = self._flush_of(turn)
-        self._seen.add(key, (fingerprint, flush))
-        flush.keys.append(key)
-        normal = item if request_id == item.id else replace(item, id=request_id)
+        self._remember(key, fingerprint, flush)
         turn.put(flush, role, actor, normal)
         return Result(item.id, "accepted")
 
-    def _flush_of(self, turn: _Turn) -> Flush:
+    def _take_gift(
+        self,
+        turn: _Turn,
+        told_id: str,
+        actor: str,
+        role: Role,
+        gift: GiftSend,
+        refusal: str | None,
+        seen: tuple[str, int],
+    ) -> Result:
+        refused = (
+            self._gifts.refusal(turn.room, actor, gift, limited=turn.principal.role != "service")
+            if refusal is None
+            else Refused(refusal)
+        )
+        if refused is not None and refused.code == "rate_limited":
+            turn.submission.retry_after_s = self._gifts.wait_s(actor)
+        elif refused is not None and turn.stored is None:
+            refused = Refused("database_unavailable")
+        if refused is not None:
+            return _rejected(told_id, refused.code, field=refused.field)
+        accepted = Acceptance(turn.room, role, turn.at_us, turn.session, turn.traceparent)
+        flush = self._gifts.put(accepted, actor, gift)
+        turn.submission.flushes[flush] = None
+        self._remember(*seen, flush)
+        return Result(told_id, "accepted")
+
+    def _remember(self, key: str, fingerprint: int, flush: Flush[Any]) -> None:
+        self._seen.add(key, (fingerprint, flush))
+        flush.keys.append(key)
+
+    def _flush_of(self, turn: _Turn) -> Flush[Group]:
         if turn.flush is None:
             partition = partition_of_room(turn.room.room, self._partitions)
             turn.flush = self._envelopes.reserve(partition, turn.wanted)
             turn.submission.flushes[turn.flush] = None
         return turn.flush
 
-    def _forget(self, keys: list[str]) -> None:
+    def forget(self, keys: list[str]) -> None:
+        """The broker may not have these: they may be sent again."""
         for key in keys:
             self._seen.discard(key)
 
@@ -256,16 +326,25 @@ def error_of(result: Result, retry_after_s: float | None) -> EngagementError:
     """The problem that a rejected single request is answered with."""
     code = result.code or "bad_request"
     kind = _ERRORS.get(code, BadRequestError)
+    if issubclass(kind, UnavailableError):
+        retry_after_s = _RETRY_AFTER_S
+    elif code != "rate_limited":
+        retry_after_s = None
     return kind(
         result.detail or code,
         code=code,
         field=result.field or None,
-        retry_after_s=retry_after_s if code == "rate_limited" else None,
+        retry_after_s=retry_after_s,
     )
 
 
-def _rejected(told_id: str | None, code: str, detail: str | None = None) -> Result:
-    return Result(told_id, "rejected", code, detail or _DETAILS[code])
+def _malformed(item: Malformed) -> Result:
+    field = item.field or UNSET
+    return Result(item.id, "rejected", code=item.code, detail=item.detail, field=field)
+
+
+def _rejected(told_id: str | None, code: str, *, field: str | UnsetType = UNSET) -> Result:
+    return Result(told_id, "rejected", code=code, detail=_DETAILS[code], field=field)
 
 
 def _refusal(room: RoomState, actor: str, role: Role, tag: str, at_us: int) -> str | None:

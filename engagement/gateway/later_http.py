@@ -14,20 +14,12 @@ _LATER = (
     ("POST", "/battles/{battle}/accept"),
     ("POST", "/battles/{battle}/decline"),
     ("POST", "/battles/{battle}/cancel"),
-    ("POST", "/accounts/{account}/deposits"),
-    ("GET", "/accounts/{account}"),
 )
-
-
-@router.get("/gifts", **openapi.LIST_GIFTS)
-async def list_gifts() -> Response:
-    """The catalogue: nothing is sold yet."""
-    return Response(b'{"items":[],"next":null}', media_type="application/json")
 
 
 async def _not_yet() -> Response:
     """Not in this version."""
-    raise NotYetAvailableError("battles, wallets and gifts arrive with a later version")
+    raise NotYetAvailableError("battles arrive with a later version")
 
 
 for _method, _path in _LATER:

@@ -7,6 +7,7 @@ of handshakes is what there is to survive. Origin and admission come before any 
 import asyncio
 import random
 import time
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -24,9 +25,11 @@ from engagement.errors import (
 )
 from engagement.gateway import metrics
 from engagement.gateway.auth import Authenticator, Principal
+from engagement.gateway.awaited_gifts import ToldGift, ToldOutcomes
 from engagement.gateway.clock_follower import ClockFollower
 from engagement.gateway.cursors import cursor, offset_of
 from engagement.gateway.frames import Event, events_frame
+from engagement.gateway.gifts_intake import GiftsIntake, Stored, gifts_in
 from engagement.gateway.hub import Channel, Hub
 from engagement.gateway.intake import Intake, Submission, partition_of_room
 from engagement.gateway.live_socket import GoneError, LiveSocket
@@ -55,6 +58,9 @@ log = structlog.get_logger()
 SUBPROTOCOL: Final = "engagement.v1"
 TOKEN_SUBPROTOCOL: Final = "bearer."  # noqa: S105 - a prefix, not a secret
 
+_TOLD_OTHERWISE: Final = ("room.join", "room.leave", "gift.send")
+"""Refusals that are no `error`: presence is ours to repeat, and gifts have their `outcome`."""
+
 
 class Live:
     """All sockets of this gateway."""
@@ -70,6 +76,7 @@ class Live:
         clocks: ClockFollower,
         hub: Hub,
         intake: Intake,
+        gifts: GiftsIntake,
         presence: Presence,
         recent: RecentComments,
     ) -> None:
@@ -82,6 +89,7 @@ class Live:
         self._clocks = clocks
         self._hub = hub
         self._intake = intake
+        self._gifts = gifts
         self._presence = presence
         self._recent = recent
         self._admission = Admission(settings.joins_per_s, limits.HANDSHAKES_PENDING_MAX)
@@ -96,7 +104,7 @@ class Live:
     def refused(self, refusal: Refusal) -> None:
         """Tell a sender what the room processor refused."""
         socket = self._by_session.get(refusal.session)
-        if socket is not None and refusal.request_type not in ("room.join", "room.leave"):
+        if socket is not None and refusal.request_type not in _TOLD_OTHERWISE:
             detail = f"the room refused this {refusal.request_type}"
             socket.tell(
                 {"t": "error", "code": refusal.code, "detail": detail, "id": refusal.request}
@@ -201,7 +209,7 @@ class Live:
             for effect in effects:
                 if isinstance(effect, Authenticate):
                     await self._authenticate_again(socket, effect.token)
-            self._carry_out(socket, effects)
+            await self._carry_out(socket, effects)
 
     async def _authenticate_again(self, socket: LiveSocket, token: str) -> None:
         """A fresh token of the same user prolongs the socket; any other ends it."""
@@ -242,7 +250,7 @@ class Live:
             for effect in effects:
                 if isinstance(effect, Authenticate):
                     return await self._auth.by_token(effect.token)
-            self._carry_out(socket, effects)
+            await self._carry_out(socket, effects)
 
     async def _enter(self, socket: LiveSocket, room: str, session: str, asked: str) -> None:
         """Say hello, send what was missed, and attach: no gap and no repeat in between."""
@@ -268,6 +276,7 @@ class Live:
                 recovered=first is not None,
                 cursor=told,
                 comments=self._hub.snapshot_comments(channel) if first is None else [],
+                top_senders=self._directory.top_senders(room),
                 clock=clock,
             )
         )
@@ -309,7 +318,7 @@ class Live:
 
     # --- frames from the viewer -----------------------------------------------------------------
 
-    def _carry_out(self, socket: LiveSocket, effects: list[Effect]) -> None:
+    async def _carry_out(self, socket: LiveSocket, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Reply):
                 if effect.message["t"] == "pong":
@@ -317,15 +326,23 @@ class Live:
                     effect.message["server_ms"] = time.time_ns() / 1e6
                 socket.tell(effect.message)
             elif isinstance(effect, Submit):
-                self._submit(socket, effect)
+                await self._submit(socket, effect)
             elif isinstance(effect, Close):
                 socket.close(effect.reason)
                 raise GoneError
 
-    def _submit(self, socket: LiveSocket, effect: Submit) -> None:
+    async def _submit(self, socket: LiveSocket, effect: Submit) -> None:
         if socket.attendance is None or socket.principal is None:
             return  # Not entered yet; the session lets no `send` through before that.
         state = self._directory.rooms[socket.attendance.room]
+        sent = gifts_in(effect.parsed, socket.principal)
+        told: ToldOutcomes | None = None
+        stored: Stored = {}
+        if sent:
+            # Before anything is looked up or written: what happens in between must not be missed.
+            told = ToldOutcomes(self._gifts, state.room, sent, partial(_tell_outcomes, socket))
+            socket.awaits(told)
+            stored = await self._gifts.stored(sent)
         try:
             submission = self._intake.submit(
                 socket.principal,
@@ -333,11 +350,16 @@ class Live:
                 effect.parsed,
                 address=socket.address,
                 session=socket.attendance.session,
+                stored=stored,
             )
         except EngagementError as error:
+            if told is not None:
+                told.end()
             socket.session.answered()
             socket.tell(error_message(error))
             return
+        if told is not None:
+            told.submitted(submission.results)
         waiting = [flush.done for flush in submission.flushes if not flush.done.done()]
         left = len(waiting)
 
@@ -345,12 +367,12 @@ class Live:
             nonlocal left
             left -= 1
             if left == 0:
-                _answer(socket, submission)
+                _answer(socket, submission, told)
 
         for done in waiting:
             done.add_done_callback(acknowledged)
         if not waiting:
-            _answer(socket, submission)
+            _answer(socket, submission, told)
 
     def _refuse(self, socket: LiveSocket, error: EngagementError) -> None:
         metrics.JOINS.labels(error.code).inc()
@@ -363,17 +385,22 @@ class Live:
             socket.expiry.cancel()
         if socket.channel is not None:
             self._hub.detach(socket.channel, socket)
+        socket.end_awaiting()
         if socket.attendance is not None:
             self._by_session.pop(socket.attendance.session, None)
             self._presence.leave(socket.attendance)
 
 
-def _answer(socket: LiveSocket, submission: Submission) -> None:
+def _answer(socket: LiveSocket, submission: Submission, told: ToldOutcomes | None) -> None:
     """Tell a sender its results, once the log has all of them."""
     socket.session.answered()
     if all(flush.acked for flush in submission.flushes):
         socket.tell({"t": "ack", "results": submission.results})
+        if told is not None:
+            told.acknowledged(submission.results)
         return
+    if told is not None:
+        told.end()
     socket.tell(
         {
             "t": "error",
@@ -382,6 +409,10 @@ def _answer(socket: LiveSocket, submission: Submission) -> None:
             "ids": [result.id for result in submission.results],
         }
     )
+
+
+def _tell_outcomes(socket: LiveSocket, results: list[ToldGift]) -> None:
+    socket.tell({"t": "outcome", "results": results})
 
 
 async def _next(session: Session, receive: Receive) -> list[Effect]:

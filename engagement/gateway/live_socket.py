@@ -8,6 +8,7 @@ from engagement.domain import limits
 from engagement.errors import CLOSE_CODES
 from engagement.gateway import metrics
 from engagement.gateway.auth import Principal
+from engagement.gateway.awaited_gifts import ToldOutcomes
 from engagement.gateway.frames import json_frame
 from engagement.gateway.hub import Channel
 from engagement.gateway.presence import Attendance
@@ -23,8 +24,8 @@ class LiveSocket:
     """One viewer's socket: what the hub writes to, and what it is closed by."""
 
     __slots__ = (
-        "address", "attendance", "channel", "expiry", "principal", "protocol", "session",
-        "skipped", "slow",
+        "_awaiting", "address", "attendance", "channel", "expiry", "principal", "protocol",
+        "session", "skipped", "slow",
     )  # fmt: skip
 
     def __init__(self, protocol: LiveProtocol, session: Session, address: str) -> None:
@@ -37,6 +38,7 @@ class LiveSocket:
         self.expiry: asyncio.TimerHandle | None = None
         self.slow = False
         self.skipped: dict[str, int] = {}
+        self._awaiting: list[ToldOutcomes] = []
 
     def write(self, frame: bytes) -> None:
         """Hand over a frame of any kind."""
@@ -75,6 +77,16 @@ class LiveSocket:
             left_s = min(max(0.0, principal.expires_s - time.time()), limits.SOCKET_LIFE_S_MAX)
             loop = asyncio.get_running_loop()
             self.expiry = loop.call_later(left_s, self.close, "token_expired")
+
+    def awaits(self, told: ToldOutcomes) -> None:
+        """The gifts of a `send`: their outcomes are told to this socket as long as it lives."""
+        self._awaiting = [each for each in self._awaiting if not each.done]
+        self._awaiting.append(told)
+
+    def end_awaiting(self) -> None:
+        """The socket has gone."""
+        for told in self._awaiting:
+            told.end()
 
     async def drained(self) -> None:
         """Wait until the peer has taken most of what was written. Raises GoneError when it does

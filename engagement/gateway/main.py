@@ -11,10 +11,11 @@ import structlog
 import uvicorn
 
 from engagement.gateway.app import create_asgi
-from engagement.gateway.auth import Authenticator, ConfigurationError
+from engagement.gateway.auth import Authenticator
+from engagement.gateway.gifts_file import read_gifts
 from engagement.gateway.ws_protocol import HurriedHttpProtocol, LiveProtocol
 from engagement.observability import configure_logging
-from engagement.settings import Settings
+from engagement.settings import ConfigurationError, Settings
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ def run(settings: Settings) -> None:
     configure_logging(settings, "gateway")
     try:
         Authenticator(settings)
+        read_gifts(settings.gifts_file)
     except ConfigurationError as error:
         log.error("gateway.configuration", error=str(error))
         sys.exit(EXIT_CONFIGURATION)

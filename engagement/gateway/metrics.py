@@ -19,6 +19,23 @@ FRAME_SECONDS: Final = Histogram(
     "From a comment's acceptance to its frame, one sample per frame.",
     buckets=_LATENCY_S,
 )
+GIFT_SECONDS: Final = Histogram(
+    "engagement_gateway_gift_seconds",
+    "From a gift's acceptance to its frame: paid, told to the room and fanned out.",
+    buckets=_LATENCY_S,
+)
+OUTCOME_SECONDS: Final = Histogram(
+    "engagement_gateway_outcome_seconds",
+    "How long a POST that waits for the outcome of its gifts waited for it.",
+    buckets=_LATENCY_S,
+)
+OUTCOMES_AWAITED: Final = Gauge("engagement_gateway_outcomes_awaited", "Gifts that someone awaits.")
+SETTLED_LOOKUPS: Final = Counter(
+    "engagement_gateway_settled_lookups_total", "Queries for stored outcomes."
+)
+SETTLED_SKIPPED: Final = Counter(
+    "engagement_gateway_settled_skipped_total", "Gifts taken without asking the database."
+)
 RELEASE_ERROR_MS: Final = Histogram(
     "engagement_release_error_ms",
     "How far from its stamp viewers released an event; positive is late.",

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from msgspec import Struct
 
 from engagement.domain.requests import ClientRequest
+from engagement.gateway import money_bodies
 from engagement.gateway.intake import Result
 from engagement.gateway.room_view import RoomView
 
@@ -48,6 +49,17 @@ def _schemas() -> tuple[dict[str, Any], dict[str, Any]]:
         "problem": Problem,
         "room": RoomView,
         "room_put": RoomPutBody,
+        "gift": money_bodies.GiftView,
+        "gifts": money_bodies.GiftPage,
+        "gift_put": money_bodies.GiftBody,
+        "wallet": money_bodies.WalletView,
+        "posted": money_bodies.PostedView,
+        "deposit": money_bodies.DepositBody,
+        "hold": money_bodies.HoldView,
+        "hold_post": money_bodies.HoldBody,
+        "resolution": money_bodies.ResolutionBody,
+        "reversal": money_bodies.ReversalBody,
+        "earnings": money_bodies.EarningsView,
     }
     references, components = msgspec.json.schema_components(wanted.values(), ref_template=_REF)
     return dict(zip(wanted, references, strict=True)), components
@@ -69,12 +81,12 @@ _MEANINGS: Final = {
     400: "Not JSON, or not of the right shape",
     401: "Nobody we know",
     403: "Not allowed",
-    404: "No such room",
+    404: "No such thing",
     408: "The body did not come in time",
-    409: "The room is in another state, or only a later version decides this",
+    409: "The thing is in another state than the request supposes",
     413: "Beyond a bound of size",
     415: "Compressed, or not JSON",
-    422: "A parameter is out of bounds, or the id was used for another request",
+    422: "A parameter is out of bounds, the id was used before, or a gift that nobody can pay",
     426: "This is a WebSocket",
     429: "Too many requests",
     503: "The log or the database does not answer, or the gateway is starting",
@@ -127,7 +139,19 @@ POST_EVENTS: Final = _route(
     tags=["events"],
     summary="Post requests",
     operation_id="post_events",
-    openapi_extra=_body(SCHEMAS["events"]),
+    openapi_extra={
+        **_body(SCHEMAS["events"]),
+        "parameters": [
+            {
+                "name": "Prefer",
+                "in": "header",
+                "required": False,
+                "description": "`wait=<seconds>` (RFC 7240): answer with the outcomes of gifts, "
+                "if they are known by then; the answer says `Preference-Applied`",
+                "schema": {"type": "string", "examples": ["wait=5"]},
+            }
+        ],
+    },
 )
 LIST_COMMENTS: Final = _route(
     {200: _answer("CloudEvents, newest first", _PAGE), **_problems(400, 404, 422, 503)}
@@ -161,7 +185,46 @@ LIVE: Final = _route(
     tags=["events"],
     operation_id="live",
 )
-LIST_GIFTS: Final = _route({200: _answer("The catalogue", _PAGE)})
+LIST_GIFTS: Final = _route({200: _answer("The catalogue", SCHEMAS["gifts"])})
+PUT_GIFT: Final = _route(
+    {
+        200: _answer("The gift as it is now", SCHEMAS["gift"]),
+        201: _answer("A gift that was not there before", SCHEMAS["gift"]),
+        **_problems(400, 401, 403, 408, 409, 413, 503),
+    },
+    openapi_extra=_body(SCHEMAS["gift_put"]),
+)
+_SIGNED: Final = {"security": _SECURITY}
+GET_ACCOUNT: Final = _route(
+    {200: _answer("The wallet", SCHEMAS["wallet"]), **_problems(400, 401, 403, 503)},
+    openapi_extra=_SIGNED,
+)
+GET_EARNINGS: Final = _route(
+    {200: _answer("The earnings", SCHEMAS["earnings"]), **_problems(400, 401, 403, 503)},
+    openapi_extra=_SIGNED,
+)
+GET_HOLD: Final = _route(
+    {200: _answer("The hold", SCHEMAS["hold"]), **_problems(400, 401, 403, 404, 503)},
+    openapi_extra=_SIGNED,
+)
+
+
+def _posting(body: str, *more: int) -> dict[str, Any]:
+    return _route(
+        {
+            200: _answer("It was posted before", SCHEMAS["posted"]),
+            201: _answer("It is posted, and the wallet after it", SCHEMAS["posted"]),
+            **_problems(400, 401, 403, 408, 409, 413, 422, 503, *more),
+        },
+        status_code=201,
+        openapi_extra=_body(SCHEMAS[body]),
+    )
+
+
+POST_DEPOSIT: Final = _posting("deposit")
+POST_HOLD: Final = _posting("hold_post")
+RESOLVE_HOLD: Final = _posting("resolution", 404)
+POST_REVERSAL: Final = _posting("reversal", 404)
 LATER: Final = _route(_problems(409), status_code=409)
 
 

@@ -21,7 +21,8 @@ from engagement.domain.requests import (
     RoomJoin,
     RoomLeave,
 )
-from engagement.gateway.envelopes import EnvelopeWriter, Flush, Group
+from engagement.gateway.envelopes import EnvelopeWriter, Group
+from engagement.gateway.flushes import Flush
 from engagement.gateway.intake import partition_of_room
 
 log = structlog.get_logger()
@@ -91,10 +92,10 @@ class Presence:
             self.renew()
             await asyncio.sleep(limits.GATEWAY_LEASE_RENEW_S)
 
-    def renew(self) -> list[Flush]:
+    def renew(self) -> list[Flush[Group]]:
         """Renew the leases of all sessions, in every partition."""
         at_us = time.time_ns() // 1000
-        flushes: list[Flush] = []
+        flushes: list[Flush[Group]] = []
         for partition in range(self._partitions):
             renewal = LeaseRenew(id=str(uuid.uuid4()), data=GatewayLease(self._gateway))
             group = Group("", "service", at_us, [(self._gateway, renewal)])

@@ -1,27 +1,20 @@
 """Reading what the projections hold: comments, leaderboard, timeline, state."""
 
-import asyncio
 import re
-from collections.abc import Awaitable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
-import structlog
 from fastapi import APIRouter, Query, Request
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
 from engagement.domain import limits
-from engagement.errors import BadRequestError, NotFoundError, UnavailableError
+from engagement.errors import BadRequestError, NotFoundError
 from engagement.gateway import openapi
+from engagement.gateway.database_reads import ask
 from engagement.gateway.events_http import find_room
 from engagement.gateway.runtime import gateway_of
 
-log = structlog.get_logger()
-
 router = APIRouter(prefix="/v1/rooms/{room}", tags=["reads"])
-
-T = TypeVar("T")
 
 _INSTANT_MS_MAX: Final = 2**53
 """Beyond what JSON numbers hold exactly there is no media time."""
@@ -34,18 +27,6 @@ Limit = Annotated[int, Query(ge=1, le=limits.PAGE_ITEMS_MAX)]
 Instant = Annotated[int, Query(ge=-_INSTANT_MS_MAX, le=_INSTANT_MS_MAX)]
 Epoch = Annotated[int, Query(ge=0, le=_EPOCH_MAX)]
 CursorText = Annotated[str, Query(max_length=_CURSOR_CHARS_MAX)]
-
-
-async def ask(query: Awaitable[T]) -> T:
-    """The answer of the database. Raises UnavailableError when there is none in time."""
-    try:
-        async with asyncio.timeout(limits.QUERY_TIMEOUT_S):
-            return await query
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        log.warning("database.unavailable", error=repr(error)[:300])
-        raise UnavailableError(
-            "the database does not answer", code="database_unavailable", retry_after_s=2
-        ) from None
 
 
 @router.get("/comments", **openapi.LIST_COMMENTS)

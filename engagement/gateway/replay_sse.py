@@ -17,8 +17,9 @@ from starlette.responses import Response, StreamingResponse
 from engagement.domain import limits
 from engagement.errors import UnavailableError
 from engagement.gateway import openapi
+from engagement.gateway.database_reads import ask
 from engagement.gateway.events_http import find_room
-from engagement.gateway.reads_http import Epoch, Instant, ask
+from engagement.gateway.reads_http import Epoch, Instant
 from engagement.gateway.runtime import Gateway, gateway_of
 from projections.queries import ReplayItem
 

@@ -17,6 +17,7 @@ from engagement.domain.requests import (
     CommentPost,
     CommentRelease,
     CommentRemove,
+    GiftSend,
 )
 from engagement.errors import BadRequestError, TooLargeError
 
@@ -179,6 +180,10 @@ def _normal(request: Decoded) -> Decoded | Malformed:
         reply_to = data.reply_to  # type: ignore[union-attr]
         if reply_to and reply_to != reply_to.lower():
             request = replace(request, data=replace(data, reply_to=reply_to.lower()))
+    elif kind is GiftSend:
+        for name in ("gift", "combo"):
+            if "\x00" in (getattr(request.data, name) or ""):
+                return Malformed(request.id, "bad_request", "NUL is not text", f"$.data.{name}")
     elif kind is CommentRemove or kind is CommentRelease:
         target = request.data.target  # type: ignore[union-attr]
         if target != target.lower():

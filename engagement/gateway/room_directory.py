@@ -2,12 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from heapq import nsmallest
+from typing import Final
 
-from engagement.domain.events import Decided
+from msgspec import Struct
+
+from engagement.domain import limits
+from engagement.domain.events import ROOM_BATTLE_TYPES, Decided
 from engagement.domain.rooms import RoomState, evolve
 
-FOLDED_TYPES = frozenset(
+FOLDED_TYPES: Final = frozenset(
     {
+        *ROOM_BATTLE_TYPES,
+        "gift.sent",
+        "gift.combo.ended",
+        "gift.reversed",
         "room.opened",
         "room.closed",
         "viewer.muted",
@@ -20,6 +29,15 @@ FOLDED_TYPES = frozenset(
 """Facts that change what a gateway answers. A comment changes only what the processor needs (its
 author), so the gateway does not pay for folding it."""
 
+_CHANGE_SENDERS: Final = ("gift.sent", "gift.reversed", "room.opened")
+
+
+class Sender(Struct, frozen=True):
+    """Who sent how much in a room's session."""
+
+    actor: str
+    coins: int
+
 
 class RoomDirectory:
     """Room states by name, and who waits for one of them to change."""
@@ -27,6 +45,8 @@ class RoomDirectory:
     def __init__(self) -> None:
         self.rooms: dict[str, RoomState] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._top_senders: dict[str, list[Sender]] = {}
+        """Of rooms that were asked about since their last gift."""
 
     def restore(self, state: RoomState) -> None:
         """Begin from a checkpointed room."""
@@ -40,8 +60,24 @@ class RoomDirectory:
         if state is None:
             state = self.rooms[fact.room] = RoomState(fact.room)
         evolve(state, fact)
+        if fact.kind in _CHANGE_SENDERS:
+            self._top_senders.pop(fact.room, None)
         self.wake(fact.room)
         return state
+
+    def top_senders(self, room: str) -> list[Sender]:
+        """Who sent most coins in this session, most first."""
+        top = self._top_senders.get(room)
+        if top is None:
+            state = self.rooms.get(room)
+            coins = {} if state is None else state.supporters
+            best = nsmallest(
+                limits.TOP_SENDERS,
+                (item for item in coins.items() if item[1] > 0),
+                key=lambda item: (-item[1], item[0]),
+            )
+            top = self._top_senders[room] = [Sender(actor, given) for actor, given in best]
+        return top
 
     def wake(self, room: str) -> None:
         """Let whoever waits for this room look again."""

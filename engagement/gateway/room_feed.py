@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 
 from engagement.domain import limits
-from engagement.domain.events import RawFact, decided, unix_us
+from engagement.domain.events import Decided, RawFact, decided, unix_us
 from engagement.domain.names import is_room_id
 from engagement.domain.seen_ids import SeenIds
 from engagement.gateway import metrics
@@ -35,9 +35,10 @@ _POISON: Final = (
 
 
 class Refusal(Struct, frozen=True):
-    """A request that the room processor refused."""
+    """A request that the room processor or the ledger refused."""
 
     room: str
+    actor: str
     request: str
     request_type: str
     code: str
@@ -75,6 +76,8 @@ class RoomFeed:
         """Told which room a session began in."""
         self.refused: Callable[[Refusal], None] = lambda refusal: None
         """Told every refusal; whose it is, the listener finds out."""
+        self.gift_sent: Callable[[Decided], None] = lambda fact: None
+        """Told every paid gift."""
 
     def fold_from(self, partitions: Mapping[int, int], rooms: Mapping[str, int]) -> None:
         """Facts before these offsets are in the checkpoint: kept for resume, not folded."""
@@ -104,7 +107,12 @@ class RoomFeed:
                     data = fact.decode()
                     self.refused(
                         Refusal(
-                            fact.roomid, data.request, data.request_type, data.code, data.session
+                            room=fact.roomid,
+                            actor=fact.actorid,
+                            request=data.request,
+                            request_type=data.request_type,
+                            code=data.code,
+                            session=data.session,
                         )
                     )
             except _POISON as error:
@@ -125,8 +133,8 @@ class RoomFeed:
             self._fold(value, partition, offset)
         elif kind == "comment.removed":
             self._hub.remove_comment(channel, _FACTS.decode(value).decode().target)
-        timed = kind == "comment.posted" and channel.viewers and not channel.pending
-        at_us = unix_us(head.time) if timed else 0
+        timed = kind == "gift.sent" or (kind == "comment.posted" and not channel.pending)
+        at_us = unix_us(head.time) if timed and channel.viewers else 0
         seen.add(head.id, True)
         self._hub.publish(channel, Event(offset, kind, head.id, value, at_us))
 
@@ -150,6 +158,8 @@ class RoomFeed:
             self.banned(fact.room, fact.data.target)
         elif fact.kind == "room.opened":
             self.opened(fact.room)
+        elif fact.kind == "gift.sent":
+            self.gift_sent(fact)
 
 
 def _poison(reason: str, partition: int, offset: int, error: Exception) -> None:

@@ -7,9 +7,11 @@ import msgspec
 from msgspec import Struct
 
 from engagement.domain import limits
+from engagement.domain.battle_events import Supporter
 from engagement.domain.media_time import RoomClock, pts_at
-from engagement.domain.rooms import RoomState
+from engagement.domain.rooms import RoomBattle, RoomState
 from engagement.gateway.frames import anchor_fields, text_frame
+from engagement.gateway.room_directory import Sender
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -30,6 +32,34 @@ class MediaNow(Struct, frozen=True):
     pts_ms: int
 
 
+class SideView(Struct, frozen=True):
+    """One room of a battle."""
+
+    room: str
+    host: str
+    score: int
+
+
+class BattleView(Struct, frozen=True):
+    """A room's newest battle, as its facts told it."""
+
+    battle: str
+    status: str
+    """invited, running or ended."""
+    sides: list[SideView]
+    revision: int
+    started: str
+    """RFC 3339; empty before the start."""
+    deadline: str
+    multiplier: int
+    result: str
+    """win, draw or aborted; empty before the end."""
+    winner: str
+    """The room that won."""
+    top: list[Supporter]
+    punish_until: str
+
+
 class RoomView(Struct, frozen=True):
     """The answer of `GET /v1/rooms/{room}`."""
 
@@ -39,7 +69,7 @@ class RoomView(Struct, frozen=True):
     status: str
     online: int
     likes: int
-    battle: None
+    battle: BattleView | None
     media: MediaNow | None
     cursor: str
 
@@ -53,9 +83,27 @@ def room_view(state: RoomState, clock: RoomClock | None, cursor: str) -> RoomVie
         status=state.status,
         online=state.online,
         likes=state.likes_counted,
-        battle=None,
+        battle=None if state.battle is None else battle_view(state.battle),
         media=None if state.status == "closed" else media_now(clock),
         cursor=cursor,
+    )
+
+
+def battle_view(battle: RoomBattle) -> BattleView:
+    """The battle as it is told."""
+    totals = battle.totals
+    return BattleView(
+        battle=battle.battle,
+        status=battle.status,
+        sides=[SideView(side.room, side.host, totals.get(side.room, 0)) for side in battle.sides],
+        revision=battle.revision,
+        started=battle.started,
+        deadline=battle.deadline,
+        multiplier=battle.multiplier,
+        result=battle.result,
+        winner=battle.winner,
+        top=battle.top,
+        punish_until=battle.punish_until,
     )
 
 
@@ -74,6 +122,7 @@ def hello_frame(
     recovered: bool,
     cursor: str,
     comments: list[bytes],
+    top_senders: list[Sender],
     clock: RoomClock | None,
 ) -> bytes:
     """The first frame. A viewer that resumes has the room already: it gets no snapshot."""
@@ -91,8 +140,9 @@ def hello_frame(
     text = _ENCODER.encode(head)
     if recovered:
         return text_frame(text)
-    snapshot = b'%b,"comments":[%b],"top_senders":[]}' % (
+    snapshot = b'%b,"comments":[%b],"top_senders":%b}' % (
         _ENCODER.encode(view)[:-1],
         b",".join(comments),
+        _ENCODER.encode(top_senders),
     )
     return text_frame(b'%b,"snapshot":%b}' % (text[:-1], snapshot))

@@ -25,15 +25,14 @@ from engagement.errors import (
 from engagement.gateway import openapi
 from engagement.gateway.auth import Principal
 from engagement.gateway.envelopes import Group
-from engagement.gateway.events_http import Body, find_room
+from engagement.gateway.events_http import find_room
 from engagement.gateway.intake import Submission, partition_of_room
-from engagement.gateway.requests_json import check_unique_keys, detail_of
+from engagement.gateway.json_bodies import check_texts, read_body
 from engagement.gateway.room_view import RoomView
 from engagement.gateway.runtime import Gateway, gateway_of, sender_of
 
 router = APIRouter(prefix="/v1/rooms/{room}", tags=["rooms"])
 
-_BODY_BYTES_MAX: Final = 16 * 1024
 _REFUSALS: Final[dict[str, type[EngagementError]]] = {
     "forbidden": ForbiddenError,
     "banned": ForbiddenError,
@@ -62,7 +61,8 @@ async def open_room(
     if not is_room_id(room):
         raise BadRequestError("a room id is 1-64 letters, digits and _.~-", field="room")
     gateway.check_started()
-    asked = _read(await Body(dict(request.scope["headers"]), request.receive).read(_BODY_BYTES_MAX))
+    asked = await read_body(request, _PUTS)
+    check_texts(title=asked.title)
     host = principal.id if asked.host is UNSET else asked.host
     if host != principal.id and principal.role not in ("service", "admin"):
         raise ForbiddenError("only a service or an admin may open a room for somebody else")
@@ -133,20 +133,6 @@ async def _ask(
             raise kind("the room processor refused", code=refused[0])
     finally:
         refusals.forget(request.id)
-
-
-def _read(body: bytes) -> RoomPut:
-    try:
-        asked = _PUTS.decode(body)
-        check_unique_keys(body)
-    except RecursionError:
-        raise BadRequestError("JSON is nested too deeply") from None
-    except (msgspec.MsgspecError, ValueError) as error:
-        detail, field = detail_of(error)
-        raise BadRequestError(detail, field=field) from None
-    if "\x00" in asked.title:
-        raise BadRequestError("NUL is not text", field="$.title")
-    return asked
 
 
 def _answer(status: int, view: RoomView) -> Response:

@@ -13,25 +13,33 @@ from fastapi import Request
 from starlette.datastructures import Headers
 
 from engagement.database.connection import create_engine
+from engagement.database.ledger_queries import LedgerQueries
 from engagement.domain import limits
-from engagement.domain.events import ACTIVITY_TOPIC, CLOCK_TOPIC, ROOM_TOPIC
+from engagement.domain.events import ACTIVITY_TOPIC, CATALOGUE_TOPIC, CLOCK_TOPIC, ROOM_TOPIC
 from engagement.domain.rooms import RoomState
 from engagement.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from engagement.gateway import metrics
 from engagement.gateway.auth import Authenticator, Principal
+from engagement.gateway.catalogue_follower import CatalogueFollower
 from engagement.gateway.clock_follower import ClockFollower
 from engagement.gateway.cursors import cursor
 from engagement.gateway.envelopes import EnvelopeWriter
+from engagement.gateway.flushes import Grid
 from engagement.gateway.frames import clock_frame
+from engagement.gateway.gifts_file import read_gifts
+from engagement.gateway.gifts_intake import GiftsIntake
 from engagement.gateway.hub import Hub
 from engagement.gateway.intake import Intake, partition_of_room
 from engagement.gateway.live import Live
+from engagement.gateway.money_envelopes import MoneyWriter
 from engagement.gateway.origin import Origins
+from engagement.gateway.outcomes import Outcomes
 from engagement.gateway.presence import Presence
 from engagement.gateway.recent_comments import RecentComments
 from engagement.gateway.room_directory import RoomDirectory
 from engagement.gateway.room_feed import Refusal, RoomFeed
 from engagement.gateway.room_view import RoomView, room_view
+from engagement.gateway.settlements import Settlements
 from engagement.log.checkpoints import Checkpoint, read_checkpoints
 from engagement.log.tail import Followed, Position, Range, Tail
 from engagement.log.writer import LogWriter
@@ -41,6 +49,8 @@ from projections.queries import RoomQueries
 log = structlog.get_logger()
 
 _RETRY_S = 0.5
+_ALL = 1 << 62
+"""Records to read back: more than there ever are. The catalogue is compacted."""
 _STALLED_S = 2.0
 """An acknowledgement that is older than this makes the gateway not ready."""
 
@@ -84,19 +94,25 @@ class Gateway:
         self.hub = Hub(settings.tick_ms / 1000, loop)
         self.feed = RoomFeed(self.hub, self.directory, settings.partitions)
         self.writer = LogWriter(settings.bootstrap_servers, client_id=self.id)
-        self.envelopes = EnvelopeWriter(
-            self.writer,
-            self.clocks,
-            gateway=self.id,
-            flush_s=settings.flush_ms / 1000,
-            loop=loop,
-        )
-        self.intake = Intake(settings, self.envelopes)
-        self.presence = Presence(
-            self.envelopes, gateway=self.id, partitions=settings.partitions, loop=loop
+        grid = Grid(settings.flush_ms / 1000, loop)
+        self.envelopes = EnvelopeWriter(self.writer, self.clocks, grid, gateway=self.id)
+        self.money = MoneyWriter(
+            self.writer, self.clocks, grid, gateway=self.id, partitions=settings.partitions
         )
         self.engine = create_engine(settings)
         self.queries = RoomQueries(self.engine)
+        # Single reads need no transaction around them.
+        self.ledger = LedgerQueries(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
+        self.settlements = Settlements(self.ledger)
+        self.outcomes = Outcomes(self.settlements)
+        self.catalogue = CatalogueFollower(read_gifts(settings.gifts_file))
+        self.gifts = GiftsIntake(
+            settings, self.catalogue, self.money, self.settlements, self.outcomes
+        )
+        self.intake = Intake(settings, self.envelopes, self.gifts)
+        self.presence = Presence(
+            self.envelopes, gateway=self.id, partitions=settings.partitions, loop=loop
+        )
         self.live = Live(
             settings,
             gateway=self.id,
@@ -106,6 +122,7 @@ class Gateway:
             clocks=self.clocks,
             hub=self.hub,
             intake=self.intake,
+            gifts=self.gifts,
             presence=self.presence,
             recent=RecentComments(self.queries),
         )
@@ -120,8 +137,11 @@ class Gateway:
         self.feed.banned = self.live.banned
         self.feed.opened = self.live.opened
         self.feed.refused = self._refused
+        self.feed.gift_sent = self.outcomes.gift_sent
+        self.envelopes.failed = self.money.failed = self.intake.forget
 
     def _refused(self, refusal: Refusal) -> None:
+        self.outcomes.refused(refusal.actor, refusal.request, refusal.code)
         self.live.refused(refusal)
         self.refusals.take(refusal, refusal.room)
 
@@ -141,9 +161,12 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.envelopes.settled()
+                await self.money.settled()
         with contextlib.suppress(TimeoutError, KafkaError):
             async with asyncio.timeout(2):
                 await self.writer.stop()
+        await self.outcomes.stop()
+        await self.settlements.stop()
         await self.engine.dispose()
         log.info("gateway.stopped", gateway=self.id)
 
@@ -163,6 +186,8 @@ class Gateway:
         await self.tail.caught_up.wait()
         self._started = self.live.ready = True
         log.info("gateway.ready", gateway=self.id, rooms=len(self.directory.rooms))
+        offering = asyncio.create_task(self.catalogue.offer(self.money.put), name="catalogue")
+        self._tasks.append(offering)
         await self.presence.renew_forever()
 
     async def _connect(self) -> Mapping[int, Checkpoint]:
@@ -197,6 +222,7 @@ class Gateway:
             Followed(ROOM_TOPIC, self.feed.handle_room, back, starts),
             Followed(CLOCK_TOPIC, self.clocks.handle, limits.CLOCK_RECORDS_PER_PARTITION),
             Followed(ACTIVITY_TOPIC, self.feed.handle_activity, 0),
+            Followed(CATALOGUE_TOPIC, self.catalogue.handle, _ALL),
         ]
 
     def _opened(self, ranges: Mapping[Position, Range]) -> None:
@@ -218,7 +244,7 @@ class Gateway:
     def checks(self) -> dict[str, bool]:
         """What must hold for this gateway to be of use, by name."""
         return {
-            "log": self.envelopes.stalled_s() < _STALLED_S,
+            "log": max(self.envelopes.stalled_s(), self.money.stalled_s()) < _STALLED_S,
             "tail": self._started,
             "keys": self.auth.keys is None or not self.auth.keys.failed,
         }
@@ -234,6 +260,7 @@ class Gateway:
         """Set the gauges that are not set where they change."""
         metrics.ROOMS.set(len(self.directory.rooms))
         metrics.RING_BYTES.set(self.hub.kept_bytes)
+        self.outcomes.measure()
         metrics.PENDING_BYTES.set(self.writer.pending_bytes())
         if self.tail is not None:
             for topic, behind in self.tail.behind().items():

@@ -4,7 +4,7 @@ The gateway splices most of what it sends from bytes, so these are not what it e
 decodes everything that a real gateway sends with them, strictly.
 """
 
-from typing import Any
+from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -12,7 +12,8 @@ from engagement.domain.events import Fact
 from engagement.domain.media_time import Anchor
 from engagement.domain.requests import ClientRequest
 from engagement.gateway.intake import Result
-from engagement.gateway.room_view import MediaNow
+from engagement.gateway.room_directory import Sender
+from engagement.gateway.room_view import BattleView, MediaNow
 
 
 class _Frame(Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", kw_only=True):
@@ -28,12 +29,13 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     status: str
     online: int
     likes: int
-    battle: None
+    battle: BattleView | None
     media: MediaNow | None
     cursor: str
     comments: list[Fact]
     """The newest, oldest first."""
-    top_senders: list[dict[str, Any]]
+    top_senders: list[Sender]
+    """Of this session, by coins."""
 
 
 class SessionLimits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +92,22 @@ class Ack(_Frame, tag="ack", frozen=True, kw_only=True):
     results: list[Result]
 
 
+class GiftOutcome(Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of one gift."""
+
+    id: str
+    """As you sent it."""
+    status: Literal["paid", "refused"]
+    code: str | UnsetType = UNSET
+    """Why it was refused: it stays refused, send another one with a new id."""
+
+
+class Outcome(_Frame, tag="outcome", frozen=True, kw_only=True):
+    """What became of gifts that you sent over this socket; comes after their `ack`."""
+
+    results: list[GiftOutcome]
+
+
 class Error(_Frame, tag="error", frozen=True, kw_only=True):
     """Something you sent was wrong, or was refused later (`id` then names the request)."""
 
@@ -129,5 +147,5 @@ class Ping(_Frame, tag="ping", frozen=True, kw_only=True):
     at_ms: float | UnsetType = UNSET
 
 
-ServerFrame = Hello | Events | Clock | Skipped | Ack | Error | Pong
+ServerFrame = Hello | Events | Clock | Skipped | Ack | Outcome | Error | Pong
 ClientFrame = Auth | Send | Ping

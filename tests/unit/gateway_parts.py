@@ -2,15 +2,29 @@
 
 import asyncio
 import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from engagement.domain.catalogue import GiftTerms, PricedGift, catalogued
 from engagement.domain.envelope import Envelope
 from engagement.domain.events import rfc3339
+from engagement.domain.ledger import RequestKey, Settled
+from engagement.domain.ledger_requests import MoneyEnvelope
 from engagement.domain.media_time import RoomClock
 from engagement.domain.rooms import RoomState
+from engagement.gateway.catalogue_follower import CatalogueFollower
+from engagement.gateway.envelopes import EnvelopeWriter
+from engagement.gateway.flushes import Grid
 from engagement.gateway.frames import Event
+from engagement.gateway.gifts_intake import GiftsIntake
+from engagement.gateway.intake import Intake
+from engagement.gateway.money_envelopes import MoneyWriter
+from engagement.gateway.outcomes import Outcomes
+from engagement.gateway.settlements import Settlements
+from engagement.log.topics import GIFT_REQUESTS_TOPIC
+from engagement.settings import Settings
 
 
 class FakeLog:
@@ -18,11 +32,13 @@ class FakeLog:
 
     def __init__(self) -> None:
         self.records: list[tuple[int, bytes]] = []
+        self.money: list[tuple[int, bytes]] = []
+        """Records of the ledger's requests."""
         self.waiting: list[asyncio.Future[int]] = []
         self.bytes = 0
 
     def append(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
-        self.records.append((partition, value))
+        (self.money if topic == GIFT_REQUESTS_TOPIC else self.records).append((partition, value))
 
     def acknowledged(self, topic: str, partition: int) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -45,6 +61,70 @@ class FakeLog:
     @property
     def envelopes(self) -> list[Envelope]:
         return [msgspec.json.decode(value, type=Envelope) for _, value in self.records]
+
+    @property
+    def money_envelopes(self) -> list[MoneyEnvelope]:
+        return [msgspec.json.decode(value, type=MoneyEnvelope) for _, value in self.money]
+
+
+class FakeLedger:
+    """What the ledger has stored, and whether its database answers."""
+
+    def __init__(self) -> None:
+        self.stored: dict[RequestKey, Settled] = {}
+        self.away = False
+        self.queries: list[list[RequestKey]] = []
+        self.answers: asyncio.Event | None = None
+        """When there is one, queries wait for it."""
+
+    async def settled(self, keys: Sequence[RequestKey]) -> dict[RequestKey, Settled]:
+        self.queries.append(list(keys))
+        if self.answers is not None:
+            await self.answers.wait()
+        if self.away:
+            raise OSError("the database is gone")
+        return {key: self.stored[key] for key in keys if key in self.stored}
+
+
+class IntakeParts:
+    """An intake over a log in memory, with everything that it needs."""
+
+    def __init__(self, log: "FakeLog", settings: Settings) -> None:
+        grid = Grid(0.01, asyncio.get_running_loop())
+        self.clocks = FakeClocks()
+        self.envelopes = EnvelopeWriter(log, self.clocks, grid, gateway="g")
+        self.money = MoneyWriter(log, self.clocks, grid, gateway="g", partitions=8)
+        self.ledger = FakeLedger()
+        self.settlements = Settlements(self.ledger)
+        self.outcomes = Outcomes(self.settlements)
+        self.catalogue = CatalogueFollower()
+        self.gifts = GiftsIntake(
+            settings, self.catalogue, self.money, self.settlements, self.outcomes
+        )
+        self.intake = Intake(settings, self.envelopes, self.gifts)
+        self.envelopes.failed = self.money.failed = self.intake.forget
+
+
+def sell(
+    catalogue: CatalogueFollower,
+    gift: str,
+    coins: int = 1,
+    version: int = 1,
+    *,
+    offered: bool = True,
+) -> None:
+    """The catalogue topic tells of a gift."""
+    terms = GiftTerms(gift=gift, name=gift.title(), coins=coins, offered=offered)
+    priced = PricedGift(version, terms)
+    fact = fact_bytes("", "gift.catalogued", msgspec.to_builtins(catalogued(priced, "ops")))
+    catalogue.handle(0, [Record(0, fact)])
+
+
+class Record(NamedTuple):
+    """A record as a tail hands it over."""
+
+    offset: int
+    value: bytes | None
 
 
 class FakeClocks:

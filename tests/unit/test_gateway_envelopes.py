@@ -11,6 +11,7 @@ from engagement.domain import limits
 from engagement.domain.media_time import Anchor, RoomClock
 from engagement.domain.requests import CommentPost, CommentText
 from engagement.gateway.envelopes import EnvelopeWriter, Group
+from engagement.gateway.flushes import Grid
 from tests.unit.gateway_parts import FakeClocks, FakeLog
 from tests.waiting import until
 
@@ -38,8 +39,8 @@ def clocks() -> FakeClocks:
 
 @pytest.fixture
 async def writer(log: FakeLog, clocks: FakeClocks) -> EnvelopeWriter:
-    loop = asyncio.get_running_loop()
-    return EnvelopeWriter(log, clocks, gateway="g", flush_s=0.05, loop=loop)
+    grid = Grid(0.05, asyncio.get_running_loop())
+    return EnvelopeWriter(log, clocks, grid, gateway="g")
 
 
 def written(log: FakeLog, count: int) -> Callable[[], Awaitable[bool]]:

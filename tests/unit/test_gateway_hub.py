@@ -1,6 +1,7 @@
 """Fan-out: coalescing, one encode, resume, and viewers who cannot keep up."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -9,25 +10,40 @@ from engagement.gateway.hub import Channel, Hub
 from tests.unit.gateway_parts import FakeViewer, event
 
 
+class Timer:
+    """Stands in for asyncio's handle."""
+
+    def __init__(self, when_s: float, call: Callable[..., None], args: tuple[object, ...]) -> None:
+        self.when_s = when_s
+        self.call = call
+        self.args = args
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class Clock:
     """Stands in for the loop: time and timers by hand."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.timers: list[tuple[float, object, tuple[object, ...]]] = []
+        self.timers: list[Timer] = []
 
     def time(self) -> float:
         return self.now_s
 
-    def call_at(self, when_s: float, call: object, *args: object) -> None:
-        self.timers.append((when_s, call, args))
+    def call_at(self, when_s: float, call: Callable[..., None], *args: object) -> Timer:
+        self.timers.append(Timer(when_s, call, args))
+        return self.timers[-1]
 
     def advance(self, by_s: float) -> None:
         self.now_s += by_s
-        due = [timer for timer in self.timers if timer[0] <= self.now_s]
-        self.timers = [timer for timer in self.timers if timer[0] > self.now_s]
-        for _, call, args in due:
-            call(*args)  # type: ignore[operator]
+        due = [timer for timer in self.timers if timer.when_s <= self.now_s]
+        self.timers = [timer for timer in self.timers if timer.when_s > self.now_s]
+        for timer in due:
+            if not timer.cancelled:
+                timer.call(*timer.args)
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from engagement.domain.requests import Role
 from engagement.domain.rooms import RoomState
 from engagement.errors import UnavailableError
 from engagement.gateway.auth import Principal
-from engagement.gateway.envelopes import EnvelopeWriter
-from engagement.gateway.intake import Intake, Result, Submission, error_of
+from engagement.gateway.intake import Result, Submission, error_of
 from engagement.gateway.requests_json import parse
 from engagement.settings import Settings
-from tests.unit.gateway_parts import FakeClocks, FakeLog, open_room
+from tests.unit.gateway_parts import FakeLog, IntakeParts, open_room
 
 
 class Desk:
@@ -24,14 +23,8 @@ class Desk:
 
     def __init__(self, **settings: Any) -> None:
         self.log = FakeLog()
-        self.envelopes = EnvelopeWriter(
-            self.log,
-            FakeClocks(),
-            gateway="g",
-            flush_s=0.01,
-            loop=asyncio.get_running_loop(),
-        )
-        self.intake = Intake(Settings(**settings), self.envelopes)
+        parts = IntakeParts(self.log, Settings(**settings))
+        self.envelopes, self.intake = parts.envelopes, parts.intake
         self.room = open_room()
 
     def ask(
@@ -205,11 +198,6 @@ async def test_a_closed_room_still_lets_people_leave(desk: Desk) -> None:
     ]
 
 
-async def test_gifts_are_not_yet_available(desk: Desk) -> None:
-    gift = ask_for("gift.send", {"gift": "rose"})
-    assert outcomes(desk.ask(gift, comment())) == ["not_yet_available", "accepted"]
-
-
 async def test_a_measurement_is_taken_and_not_written(desk: Desk) -> None:
     report = ask_for("release.report", {"event": "e", "error_ms": -3.5, "basis": "hls"})
     submission = desk.ask(report)
@@ -257,7 +245,7 @@ async def test_only_moderators_and_the_rooms_own_host_moderate(
 @pytest.mark.parametrize("role", ["viewer", "host", "moderator", "admin"])
 async def test_only_a_service_asks_for_others(desk: Desk, role: Role) -> None:
     assert outcomes(desk.ask(comment(actor="cy"), comment(actor="ben"), role=role)) == [
-        "forbidden",
+        "foreign_actor",
         "accepted",
     ]
 
@@ -323,7 +311,10 @@ async def test_nothing_is_taken_while_the_log_is_behind(desk: Desk) -> None:
         ("muted", 403),
         ("banned", 403),
         ("room_closed", 409),
-        ("not_yet_available", 409),
+        ("foreign_actor", 403),
+        ("unknown_gift", 422),
+        ("unknown_recipient", 422),
+        ("self_gift", 422),
         ("rate_limited", 429),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from engagement.domain.envelope import Accepted
 from engagement.gateway import presence
 from engagement.gateway.envelopes import EnvelopeWriter
+from engagement.gateway.flushes import Grid
 from engagement.gateway.presence import Attendance, Presence
 from tests.unit.gateway_parts import FakeClocks, FakeLog
 from tests.waiting import until
@@ -20,9 +21,7 @@ class Door:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.log = FakeLog()
-        self.envelopes = EnvelopeWriter(
-            self.log, FakeClocks(), gateway="g", flush_s=0.001, loop=loop
-        )
+        self.envelopes = EnvelopeWriter(self.log, FakeClocks(), Grid(0.001, loop), gateway="g")
         self.presence = Presence(self.envelopes, gateway="g", partitions=4, loop=loop)
 
     def asked(self) -> list[Accepted]:

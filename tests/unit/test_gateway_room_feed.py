@@ -166,4 +166,4 @@ async def test_refusals_are_told_and_nothing_else_of_the_activity(feed: Feed) ->
         fact_bytes("kitchen", "request.refused", {"code": 7}),
         fact_bytes("kitchen", "request.refused", data),
     )
-    assert told == [Refusal("kitchen", "r", "comment.post", "muted", "g/1")]
+    assert told == [Refusal("kitchen", "ben", "r", "comment.post", "muted", "g/1")]
