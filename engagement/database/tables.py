@@ -4,6 +4,10 @@ from typing import Final
 
 from sqlalchemy import MetaData
 
-from engagement.database import ledger_tables, processor_tables
+from engagement.database import battle_tables, ledger_tables, processor_tables
 
-METADATA: Final[tuple[MetaData, ...]] = (processor_tables.METADATA, ledger_tables.METADATA)
+METADATA: Final[tuple[MetaData, ...]] = (
+    processor_tables.METADATA,
+    ledger_tables.METADATA,
+    battle_tables.METADATA,
+)

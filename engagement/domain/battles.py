@@ -141,6 +141,16 @@ def top_supporters(state: BattleState) -> list[Supporter]:
     return [Supporter(actor, room, points) for (room, actor), points in named]
 
 
+def is_over(state: BattleState) -> bool:
+    """Whether nothing can happen to it any more."""
+    return state.status not in OPEN and not state.punishing
+
+
+def takes_rooms(state: BattleState) -> bool:
+    """Whether no other battle may have its rooms."""
+    return state.status in ("running", "settling") or state.punishing
+
+
 def next_moment_us(state: BattleState) -> int | None:
     """When the owner's timer has to tell the battle that time has passed; None: never.
 

@@ -110,11 +110,9 @@ BATTLE_PUNISH_S_MAX: Final = 600
 BATTLE_WINDOWS_MAX: Final = 10
 BATTLE_MULTIPLIER_MAX: Final = 10
 BATTLE_SETTLE_MS: Final = 1_000
-"""After the deadline gateways may still be writing gifts that they accepted before it. Then a
-barrier goes through every partition of the ledger, and what is before it counts."""
-BATTLE_BARRIER_SLOW_MS: Final = 500
-"""A barrier that the broker took longer to acknowledge than this is written again, later: gateways
-may have been as slow."""
+"""After the deadline gateways may still be writing gifts that they accepted before it. So long
+after the owner of the battle has seen the log take its own decision to settle, a barrier goes
+through every partition of the ledger, and what is before it counts."""
 BATTLE_TOP: Final = 3
 """Supporters named beside the bar."""
 BATTLE_SUPPORTERS_MAX: Final = 20_000

@@ -7,11 +7,10 @@ from engagement.gateway import metrics
 from engagement.log.room_clocks import RoomClocks
 
 
-def follow_clocks(
-    told: Callable[[str, Anchor], None] = lambda room, anchor: None,
-) -> RoomClocks:
-    """Clocks that count what they drop and tell how far behind they are."""
-    clocks = RoomClocks(told)
-    clocks.dropped = metrics.FACTS_DROPPED.labels("clock_poison").inc
-    clocks.lagged = metrics.CLOCK_LAG_MS.set
-    return clocks
+class ClockFollower(RoomClocks):
+    """Counts what it drops and tells how far behind it is."""
+
+    def __init__(self, told: Callable[[str, Anchor], None] = lambda room, anchor: None) -> None:
+        super().__init__(told)
+        self.dropped = metrics.FACTS_DROPPED.labels("clock_poison").inc
+        self.lagged = metrics.CLOCK_LAG_MS.set

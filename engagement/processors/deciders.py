@@ -1,4 +1,4 @@
-"""What a worker decides in SQL, beside its rooms: the ledger.
+"""What a worker decides in SQL, beside its rooms: the ledger and the battles.
 
 They share the worker's event loop and nothing else: an engine that goes away ends their sessions,
 not the rooms'.
@@ -6,8 +6,15 @@ not the rooms'.
 
 import asyncio
 
-from engagement.database import ledger_store
+from engagement.database import battle_store, ledger_store
+from engagement.database.battle_queries import BattleQueries
 from engagement.database.connection import create_engine
+from engagement.domain import limits
+from engagement.domain.events import CLOCK_TOPIC
+from engagement.log.room_clocks import RoomClocks
+from engagement.log.tail import Followed, Tail
+from engagement.processors.battle_processor import BattleDecider
+from engagement.processors.battle_timers import BattleTimers
 from engagement.processors.ledger_processor import LedgerDecider
 from engagement.processors.real_engines import RealEngines, process_name
 from engagement.processors.transacted import TransactedProcessor
@@ -18,22 +25,36 @@ class Deciders:
     """The transacted processors of one worker."""
 
     def __init__(self, settings: Settings) -> None:
-        # One connection each, for as long as the session lasts.
-        self._engine = create_engine(settings, pool_size=2, plan_cache_mode="auto")
+        # One connection each, for as long as the session lasts, and one for the timers' looks.
+        self._engine = create_engine(settings, pool_size=3, plan_cache_mode="auto")
         engines = RealEngines(
             settings.bootstrap_servers, self._engine, name=process_name(settings.worker_id)
         )
+        clocks = RoomClocks()
+        self._tail = Tail(
+            settings.bootstrap_servers,
+            [Followed(CLOCK_TOPIC, clocks.handle, limits.CLOCK_RECORDS_PER_PARTITION)],
+            settings.partitions,
+            client_id=f"battles-{settings.worker_id}",
+        )
+        timers = BattleTimers(clocks.clock, BattleQueries(self._engine).closed_rooms)
+        battles = BattleDecider(battle_store, timers, clocks.clock, settings.partitions)
         self._processors = [
             TransactedProcessor(engines, LedgerDecider(ledger_store, settings.partitions)),
+            TransactedProcessor(engines, battles),
         ]
         self._running: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until `stop`. Raises BrokenInvariantError: the process must not survive it."""
         self._running = asyncio.current_task()
-        async with asyncio.TaskGroup() as group:
-            for processor in self._processors:
-                group.create_task(processor.run())
+        following = asyncio.create_task(self._tail.run(), name="clock-tail")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for processor in self._processors:
+                    group.create_task(processor.run())
+        finally:
+            following.cancel()
 
     async def stop(self) -> None:
         """Finish what is in hand and give the partitions back."""

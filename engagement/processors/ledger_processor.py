@@ -12,17 +12,15 @@ from msgspec.structs import replace
 
 from engagement.domain.battle_requests import BattleAsked, BattleEnvelope
 from engagement.domain.envelope import Accepted, ClockEntry, Envelope
-from engagement.domain.events import TOPIC_OF_TYPE, SubjectFact
+from engagement.domain.events import SubjectFact
 from engagement.domain.ledger import Books, Decision, Wanted, decide, post, wanted
 from engagement.domain.ledger_requests import Moment, MoneyAsked, MoneyEnvelope, TimePassed
 from engagement.domain.ledger_telling import tell
 from engagement.domain.names import derived_id
 from engagement.log.battle_codec import encode_battle_envelope
 from engagement.log.codec import (
-    CONTENT_TYPE,
     PoisonError,
     encode_envelope,
-    encode_subject_fact,
 )
 from engagement.log.dead_letters import dead_letter
 from engagement.log.money_codec import decode_money_envelope, encode_money_envelope
@@ -34,6 +32,7 @@ from engagement.log.topics import (
 )
 from engagement.processors import metrics
 from engagement.processors.outbox import OutRecord
+from engagement.processors.subject_records import fact_record
 from engagement.processors.transacted import Record, Transaction
 
 log = structlog.get_logger()
@@ -196,14 +195,3 @@ _ASKS_MAX: Final = 500
 
 def _split(asks: list[Accepted]) -> list[list[Accepted]]:
     return [asks[start : start + _ASKS_MAX] for start in range(0, len(asks), _ASKS_MAX)]
-
-
-def fact_record(fact: SubjectFact, partitions: int) -> OutRecord:
-    """The record of a fact about an account, a battle or a gift."""
-    return OutRecord(
-        TOPIC_OF_TYPE[fact.kind],
-        partition_of(fact.subject, partitions),
-        fact.subject.encode(),
-        encode_subject_fact(fact),
-        (CONTENT_TYPE,),
-    )
