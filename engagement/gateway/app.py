@@ -14,8 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 from engagement.errors import EngagementError, NotFoundError
 from engagement.gateway import (
     accounts_http,
+    battles_http,
     gifts_http,
-    later_http,
     openapi,
     pages,
     probes,
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 _ROOMS: Final = "/v1/rooms/"
 _ROUTED: Final = (
-    rooms_http, reads_http, replay_sse, gifts_http, accounts_http, later_http, probes,
+    rooms_http, reads_http, replay_sse, gifts_http, accounts_http, battles_http, probes,
 )  # fmt: skip
 
 

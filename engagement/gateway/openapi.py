@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from msgspec import Struct
 
 from engagement.domain.requests import ClientRequest
-from engagement.gateway import money_bodies
+from engagement.gateway import battle_bodies, money_bodies
 from engagement.gateway.intake import Result
 from engagement.gateway.room_view import RoomView
 
@@ -60,6 +60,8 @@ def _schemas() -> tuple[dict[str, Any], dict[str, Any]]:
         "resolution": money_bodies.ResolutionBody,
         "reversal": money_bodies.ReversalBody,
         "earnings": money_bodies.EarningsView,
+        "battle": battle_bodies.BattleView,
+        "battle_put": battle_bodies.BattleBody,
     }
     references, components = msgspec.json.schema_components(wanted.values(), ref_template=_REF)
     return dict(zip(wanted, references, strict=True)), components
@@ -225,7 +227,25 @@ POST_DEPOSIT: Final = _posting("deposit")
 POST_HOLD: Final = _posting("hold_post")
 RESOLVE_HOLD: Final = _posting("resolution", 404)
 POST_REVERSAL: Final = _posting("reversal", 404)
-LATER: Final = _route(_problems(409), status_code=409)
+PUT_BATTLE: Final = _route(
+    {
+        200: _answer("It was asked for before", SCHEMAS["battle"]),
+        201: _answer("The rooms are asked", SCHEMAS["battle"]),
+        **_problems(400, 401, 403, 404, 408, 409, 413, 503),
+    },
+    status_code=201,
+    openapi_extra=_body(SCHEMAS["battle_put"]),
+)
+GET_BATTLE: Final = _route(
+    {200: _answer("The battle now", SCHEMAS["battle"]), **_problems(404, 503)}
+)
+POST_BATTLE: Final = _route(
+    {
+        200: _answer("The battle afterwards", SCHEMAS["battle"]),
+        **_problems(401, 403, 404, 409, 503),
+    },
+    openapi_extra=_SIGNED,
+)
 
 
 def _declare_path_parameters(paths: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from fastapi import Request
 from starlette.datastructures import Headers
 
+from engagement.database.battle_queries import BattleQueries
 from engagement.database.connection import create_engine
 from engagement.database.ledger_queries import LedgerQueries
 from engagement.domain import limits
@@ -104,6 +105,7 @@ class Gateway:
         # Single reads need no transaction around them.
         self.ledger = LedgerQueries(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
         self.settlements = Settlements(self.ledger)
+        self.battles = BattleQueries(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
         self.outcomes = Outcomes(self.settlements)
         self.catalogue = CatalogueFollower(read_gifts(settings.gifts_file))
         self.gifts = GiftsIntake(
