@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from engagement.domain import limits
-from engagement.gateway.hub import Channel, Hub
+from engagement.domain.events import ROOM_TOPIC, TOPIC_OF_TYPE
+from engagement.gateway.hub import URGENT_TYPES, Channel, Hub
 from tests.unit.gateway_parts import FakeViewer, event
 
 
@@ -273,3 +274,78 @@ async def test_a_cursor_of_a_gateway_that_is_ahead_is_waited_for() -> None:
 async def test_a_cursor_that_never_comes_is_given_up() -> None:
     hub = Hub(0.025, asyncio.get_running_loop())
     assert not await hub.reached(0, 7, 0.01)
+
+
+# --- gifts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(URGENT_TYPES))
+def test_a_gift_in_a_busy_room_does_not_wait_for_the_tick(
+    hub: Hub, channel: Channel, clock: Clock, kind: str
+) -> None:
+    viewer = watching(hub, channel)
+    publish(hub, channel, 0)
+    publish(hub, channel, 1)
+    publish(hub, channel, 2, kind=kind)
+    assert viewer.event_ids == ["fact-0", "fact-1", "fact-2"]
+    assert [frame["cursor"] for frame in viewer.frames] == ["0-1", "0-3"]
+    clock.advance(1.0)
+    assert len(viewer.frames) == 2
+
+
+def test_the_tick_goes_on_after_a_gift(hub: Hub, channel: Channel, clock: Clock) -> None:
+    viewer = watching(hub, channel)
+    publish(hub, channel, 0)
+    publish(hub, channel, 1, kind="gift.sent")
+    publish(hub, channel, 2)
+    assert len(viewer.frames) == 2
+    clock.advance(0.025)
+    assert viewer.event_ids == ["fact-0", "fact-1", "fact-2"]
+
+
+def test_a_fetch_with_many_gifts_is_one_frame(hub: Hub, channel: Channel) -> None:
+    viewer = watching(hub, channel)
+    publish(hub, channel, 0)
+    publish(hub, channel, *range(1, 50), kind="gift.sent")
+    assert len(viewer.frames) == 2
+
+
+def test_a_flood_of_gifts_in_a_large_room_shares_frames(
+    hub: Hub, channel: Channel, clock: Clock
+) -> None:
+    """A frame to 1,000 sockets costs 10 ms: one for each of 100 gifts a second would be all of
+    the gateway."""
+    viewers = [watching(hub, channel) for _ in range(1_000)]
+    viewer = viewers[0]
+    for offset in range(100):
+        publish(hub, channel, offset, kind="gift.sent")
+        clock.advance(0.010)
+    assert 15 <= len(viewer.frames) <= 25
+    clock.advance(0.050)
+    assert viewer.event_ids == [f"fact-{offset}" for offset in range(100)]
+
+
+def test_a_gift_overtakes_no_comment(hub: Hub, channel: Channel, clock: Clock) -> None:
+    viewers = [watching(hub, channel) for _ in range(1_000)]
+    for offset, kind in enumerate(["comment.posted", "gift.sent"] * 20):
+        publish(hub, channel, offset, kind=kind)
+        clock.advance(0.003)
+    clock.advance(0.250)
+    assert viewers[0].event_ids == [f"fact-{offset}" for offset in range(40)]
+
+
+def test_money_battles_and_moderation_are_never_left_out(
+    hub: Hub, channel: Channel, clock: Clock
+) -> None:
+    kept = [
+        kind
+        for kind, topic in TOPIC_OF_TYPE.items()
+        if topic == ROOM_TOPIC and kind.startswith(("gift.", "battle.", "room.", "viewer."))
+    ]
+    assert {"gift.sent", "battle.scored", "viewer.banned"} <= set(kept)
+    slow = watching(hub, channel, slow=True)
+    for offset, kind in enumerate([*kept, "comment.removed"]):
+        publish(hub, channel, offset, kind=kind)
+    clock.advance(1.0)
+    assert slow.event_ids == [f"fact-{offset}" for offset in range(len(kept) + 1)]
+    assert slow.skipped == {}

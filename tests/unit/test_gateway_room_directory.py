@@ -2,9 +2,11 @@
 
 import asyncio
 
-from engagement.domain.events import Decided, RoomOpened
+from engagement.domain import limits
+from engagement.domain.events import ROOM_TOPIC, TOPIC_OF_TYPE, Decided, RoomOpened
+from engagement.domain.gift_events import GiftReversed, GiftSent
 from engagement.domain.rooms import NO_STAMP
-from engagement.gateway.room_directory import RoomDirectory
+from engagement.gateway.room_directory import FOLDED_TYPES, RoomDirectory, Sender
 from tests.unit.gateway_parts import open_room
 
 OPENED = Decided("room.opened", "f", "kitchen", 1, NO_STAMP, RoomOpened("Cooking", "ana", "s"))
@@ -54,3 +56,39 @@ def test_a_room_of_which_only_an_odd_fact_is_known_was_never_opened() -> None:
     directory.rooms["kitchen"] = open_room()
     directory.rooms["kitchen"].status = "unknown"
     assert directory.known("kitchen") is None
+
+
+def gift(actor: str, coins: int, entry: int) -> Decided:
+    data = GiftSent("rose", "Rose", 1, "rose", 1, coins, coins, 0, "ana", f"0-{entry}")
+    return Decided("gift.sent", f"g{entry}", "kitchen", 1, NO_STAMP, data, actor, f"g{entry}")
+
+
+def test_top_senders_are_those_of_the_session_by_coins() -> None:
+    directory = RoomDirectory()
+    directory.fold(OPENED)
+    assert directory.top_senders("kitchen") == []
+    for entry, (actor, coins) in enumerate([("ben", 5), ("cy", 7), ("di", 7), ("ben", 1)], 1):
+        directory.fold(gift(actor, coins, entry))
+    assert directory.top_senders("kitchen") == [
+        Sender("cy", 7),
+        Sender("di", 7),
+        Sender("ben", 6),
+    ]
+    taken = GiftReversed("g2", 7, 0, "ana", "0-5", "")
+    directory.fold(Decided("gift.reversed", "r", "kitchen", 1, NO_STAMP, taken, "cy", "r"))
+    assert directory.top_senders("kitchen") == [Sender("di", 7), Sender("ben", 6)]
+    again = RoomOpened("Cooking", "ana", "s2")
+    directory.fold(Decided("room.opened", "o", "kitchen", 2, NO_STAMP, again))
+    assert directory.top_senders("kitchen") == []
+
+
+def test_so_many_top_senders_are_named_and_no_more() -> None:
+    directory = RoomDirectory()
+    for number in range(limits.TOP_SENDERS + 5):
+        directory.fold(gift(f"user-{number}", number + 1, number + 1))
+    assert len(directory.top_senders("kitchen")) == limits.TOP_SENDERS
+
+
+def test_what_gateways_answer_is_folded_from_all_money_and_battle_facts() -> None:
+    told = {kind for kind, topic in TOPIC_OF_TYPE.items() if topic == ROOM_TOPIC}
+    assert {kind for kind in told if kind.startswith(("gift.", "battle."))} <= FOLDED_TYPES
