@@ -198,10 +198,12 @@ def rebuild(
 @app.command()
 def verify(
     name: Annotated[
-        str | None, typer.Argument(help="One projection, or `stamps`; default everything.")
+        str | None,
+        typer.Argument(help="One projection, `ledger`, or `stamps`; default everything."),
     ] = None,
 ) -> None:
-    """Prove that projections are the fold of the log and stamps follow from the clock topic."""
+    """Prove that projections are the fold of the log, that the ledger follows from its requests
+    and every coin arrives, and that stamps follow from the clock topic."""
     from engagement.commands.verify import verify as run
 
     raise typer.Exit(run(settings(), name))

@@ -1,4 +1,5 @@
-"""`engagement verify`: proves that projection = fold(log), and that stamps follow from anchors."""
+"""`engagement verify`: proves that projection = fold(log), that the ledger follows from its
+requests and arrives whole, and that stamps follow from anchors."""
 
 from rich.console import Console
 
@@ -10,16 +11,22 @@ from projections.verify import Verified
 from projections.verify import verify as verify_projections
 
 STAMPS = "stamps"
+LEDGER = "ledger"
 
 
 def verify(settings: Settings, name: str | None) -> int:
     """Exit code 0 when all is equal, 1 otherwise, with the first wrong offset named.
 
-    `name` is a projection, `projections` for all of them, `stamps`, or None for everything.
+    `name` is a projection, `projections` for all of them, `ledger`, `stamps`, or None for
+    everything.
     """
     codes = []
-    if name != STAMPS:
+    if name not in (LEDGER, STAMPS):
         codes.append(_verify_projections(settings, None if name == "projections" else name))
+    if name in (None, LEDGER):
+        from engagement.commands.verify_ledger import verify_ledger
+
+        codes.append(verify_ledger(settings))
     if name in (None, STAMPS):
         from engagement.commands.verify_stamps import verify_stamps
 

@@ -216,6 +216,8 @@ PROJECTOR_CLAIM_S: Final = 1.0
 """A projector renews its lease and looks for free partitions this often."""
 PROJECTOR_RETRY_S_MAX: Final = 2.0
 """Longest pause between two tries to reach a broker or a database that is away."""
+VERIFY_WAIT_S: Final = 20.0
+"""How long a proof waits for what is under way from the ledger to rooms and battles."""
 PAGE_ITEMS_MAX: Final = 1_000
 """Items of one page of a list."""
 PAGE_ITEMS_DEFAULT: Final = 100

@@ -1,0 +1,1 @@
+"""Proofs over topics and tables: that what is there follows from what was asked, and only that."""
