@@ -1,88 +1,120 @@
-"""Bearer tokens for processes beside the gateway: the same rules, verified one at a time.
+"""Bearer tokens: who signed in, by a JWT that one of our keys verifies.
 
-Which key may verify which algorithm is fixed here, never read from the token (RFC 8725): HS256
-only with the configured secret, asymmetric ones only with a key of the issuer's set.
+Which key may verify which algorithm is fixed here, never read from the token: HS256 only with the
+configured secret, the asymmetric ones only with a key of the issuer's set, named by its `kid` and
+used with its own algorithm (RFC 8725).
 """
 
 from functools import lru_cache
-from typing import Any, Final, get_args
+from typing import Final, cast, get_args
 
 import jwt
+import structlog
 from msgspec import Struct
 
 from engagement.domain import limits
 from engagement.domain.names import is_actor_id
 from engagement.domain.requests import Role
 from engagement.errors import UnauthorizedError, UnavailableError
+from engagement.key_set import KeySet, KeySetError
 from engagement.settings import Settings
 
-_ASYMMETRIC: Final = frozenset({"EdDSA", "RS256", "ES256"})
-_ROLES: Final = frozenset(get_args(Role))
-_JWKS_TIMEOUT_S: Final = 5
+log = structlog.get_logger()
+
+ROLES: Final = frozenset(get_args(Role))
+SECRET_BYTES_MIN: Final = 32
+"""RFC 7518 section 3.2: an HS256 key is at least as long as its hash."""
+_FAR_FUTURE_S: Final = 1 << 40
 
 
 class Principal(Struct, frozen=True):
-    """Who signed in."""
+    """An authenticated user of the platform."""
 
-    sub: str
-    role: str
-    expires_at: float
-    """Unix time, s."""
+    id: str
+    role: Role
+    expires_s: float | None
+    """Unix time at which the token ends; None without a token (dev mode)."""
 
 
-def verify(token: str, settings: Settings) -> Principal:
-    """The principal of a JWT. May fetch the issuer's keys: call it off the event loop.
+class TokenVerifier:
+    """Turns tokens into principals."""
 
-    Raises UnauthorizedError for a token that does not verify and UnavailableError when the
-    issuer's keys are out of reach.
+    def __init__(
+        self, *, secret: str, audience: str, issuer: str, keys: KeySet | None = None
+    ) -> None:
+        """An empty audience or issuer is not asked for; an empty secret verifies nothing."""
+        self._secret = secret
+        self._audience = audience or None
+        self._issuer = issuer or None
+        self.keys = keys
+
+    async def verify(self, token: str) -> Principal:
+        """The principal of a token.
+
+        Raises UnauthorizedError when it does not verify and UnavailableError when the issuer's
+        keys are out of reach.
+        """
+        if len(token) > limits.TOKEN_CHARS_MAX:
+            raise UnauthorizedError("the token is too long")
+        try:
+            algorithm, key = await self._key_of(jwt.get_unverified_header(token))
+            claims = jwt.decode(
+                token,
+                key=key,
+                algorithms=[algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=limits.TOKEN_LEEWAY_S,
+                options={
+                    "require": ["exp", "iat", "sub"],
+                    "verify_aud": self._audience is not None,
+                },
+            )
+        except jwt.ExpiredSignatureError:
+            raise UnauthorizedError("the token has expired", code="token_expired") from None
+        except KeySetError as error:
+            log.warning("jwks.unreachable", error=str(error))
+            raise UnavailableError("the issuer's keys are out of reach", retry_after_s=2) from None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            # PyJWT's messages name the claim that fails, never the token.
+            raise UnauthorizedError(f"the token does not verify: {error}") from None
+        return _principal_of(claims)
+
+    async def _key_of(self, header: dict[str, object]) -> tuple[str, str | jwt.PyJWK]:
+        algorithm = header.get("alg")
+        if algorithm == "HS256" and self._secret:
+            return "HS256", self._secret
+        kid = header.get("kid")
+        if self.keys is not None and isinstance(kid, str):
+            key = await self.keys.key(kid)
+            if key is not None and key.algorithm_name == algorithm:
+                return key.algorithm_name, key
+        raise UnauthorizedError("the token is not signed by a key we know")
+
+
+async def verify(token: str, settings: Settings) -> Principal:
+    """The principal of a JWT, for processes that verify one now and then.
+
+    Raises what `TokenVerifier.verify` does.
     """
-    if len(token) > limits.TOKEN_CHARS_MAX:
-        raise UnauthorizedError("the token is too long")
-    try:
-        algorithm, key = _key_of(token, settings)
-        claims = jwt.decode(
-            token,
-            key=key,
-            algorithms=[algorithm],
-            audience=settings.jwt_audience or None,
-            issuer=settings.jwt_issuer or None,
-            leeway=limits.TOKEN_LEEWAY_S,
-            options={
-                "require": ["exp", "iat", "sub"],
-                "verify_aud": bool(settings.jwt_audience),
-            },
-        )
-    except jwt.PyJWKClientConnectionError:
-        raise UnavailableError("the issuer's keys are out of reach", retry_after_s=2) from None
-    except jwt.ExpiredSignatureError:
-        raise UnauthorizedError("the token has expired", code="token_expired") from None
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-        # PyJWT's messages name the claim that fails, never the token.
-        raise UnauthorizedError(f"the token does not verify: {error}") from None
-    return _principal_of(claims)
-
-
-def _key_of(token: str, settings: Settings) -> tuple[str, Any]:
-    header = jwt.get_unverified_header(token)
-    algorithm = header.get("alg")
-    if algorithm == "HS256" and settings.jwt_secret:
-        return "HS256", settings.jwt_secret
-    if algorithm in _ASYMMETRIC and settings.jwt_jwks_url and isinstance(header.get("kid"), str):
-        key = _key_set(settings.jwt_jwks_url).get_signing_key(header["kid"])
-        if key.algorithm_name == algorithm:
-            return key.algorithm_name, key
-    raise UnauthorizedError("the token is not signed by a key we know")
+    verifier = _verifier(
+        settings.jwt_secret, settings.jwt_audience, settings.jwt_issuer, settings.jwt_jwks_url
+    )
+    return await verifier.verify(token)
 
 
 @lru_cache(maxsize=4)
-def _key_set(url: str) -> jwt.PyJWKClient:
-    return jwt.PyJWKClient(url, lifespan=int(limits.JWKS_AGE_S), timeout=_JWKS_TIMEOUT_S)
+def _verifier(secret: str, audience: str, issuer: str, jwks_url: str) -> TokenVerifier:
+    keys = KeySet(jwks_url) if jwks_url else None
+    return TokenVerifier(secret=secret, audience=audience, issuer=issuer, keys=keys)
 
 
-def _principal_of(claims: dict[str, Any]) -> Principal:
+def _principal_of(claims: dict[str, object]) -> Principal:
     subject, role = claims["sub"], claims.get("role", "viewer")
     if not isinstance(subject, str) or not is_actor_id(subject):
         raise UnauthorizedError("the token's `sub` is not a user id")
-    if not isinstance(role, str) or role not in _ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise UnauthorizedError("the token's `role` is none of ours")
-    return Principal(subject, role, float(claims["exp"]))
+    # PyJWT has seen to it that `exp` is an integer; JSON's are as large as anybody likes.
+    expires_s = min(int(cast(int, claims["exp"])), _FAR_FUTURE_S)
+    return Principal(subject, cast(Role, role), expires_s)

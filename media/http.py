@@ -1,6 +1,5 @@
 """The media process's own HTTP API: clocks, probes, and commands to synthetic hosts."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -190,7 +189,7 @@ async def _authorize(
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthorizedError("Authorization must be Bearer <token>")
-    principal = await asyncio.to_thread(tokens.verify, token.strip(), settings)
+    principal = await tokens.verify(token.strip(), settings)
     if principal.role not in ("service", "admin"):
         raise ForbiddenError("only service and admin command synthetic hosts")
 

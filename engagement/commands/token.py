@@ -7,9 +7,7 @@ import jwt
 
 from engagement.errors import BadRequestError
 from engagement.settings import Settings
-
-SECRET_BYTES_MIN = 32
-"""RFC 7518 section 3.2: an HS256 key is at least as long as its hash."""
+from engagement.tokens import SECRET_BYTES_MIN
 
 
 def token(settings: Settings, *, user: str, role: str, lifetime_s: int) -> str:

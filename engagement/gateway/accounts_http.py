@@ -23,7 +23,6 @@ from engagement.domain.ledger_requests import (
 from engagement.domain.names import is_actor_id, is_request_id
 from engagement.errors import BadRequestError, ForbiddenError, NotFoundError
 from engagement.gateway import openapi
-from engagement.gateway.auth import Principal
 from engagement.gateway.database_reads import ask
 from engagement.gateway.json_bodies import check_texts, read_body
 from engagement.gateway.ledger_calls import ask_ledger, check_backend
@@ -40,6 +39,7 @@ from engagement.gateway.money_bodies import (
 )
 from engagement.gateway.money_envelopes import MoneyAsk
 from engagement.gateway.runtime import Gateway, gateway_of, sender_of
+from engagement.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
 

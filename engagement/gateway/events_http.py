@@ -23,12 +23,12 @@ from engagement.errors import (
     TooLargeError,
     UnauthorizedError,
 )
-from engagement.gateway.auth import Principal
 from engagement.gateway.awaited_gifts import Awaited
 from engagement.gateway.gifts_intake import Stored, applied_wait_s, gifts_in
 from engagement.gateway.intake import Result, error_of
 from engagement.gateway.problems import send_problem
 from engagement.gateway.requests_json import Parsed, parse
+from engagement.tokens import Principal
 
 if TYPE_CHECKING:
     from engagement.gateway.runtime import Gateway

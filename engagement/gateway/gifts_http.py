@@ -13,13 +13,13 @@ from engagement.domain import limits
 from engagement.domain.catalogue import GIFT_NAME_PATTERN, GiftTerms, PricedGift
 from engagement.errors import BadRequestError, ConflictError
 from engagement.gateway import openapi
-from engagement.gateway.auth import Principal
 from engagement.gateway.catalogue_follower import change_of, with_animation
 from engagement.gateway.database_reads import ask
 from engagement.gateway.json_bodies import check_texts, read_body
 from engagement.gateway.ledger_calls import ask_ledger, check_backend
 from engagement.gateway.money_bodies import GiftBody, GiftPage, gift_view
 from engagement.gateway.runtime import Gateway, gateway_of, sender_of
+from engagement.tokens import Principal
 
 router = APIRouter(prefix="/v1/gifts", tags=["gifts"])
 

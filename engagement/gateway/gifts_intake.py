@@ -17,7 +17,6 @@ from engagement.domain import limits
 from engagement.domain.ledger import RequestKey, Settled
 from engagement.domain.requests import GiftSend, Role
 from engagement.domain.rooms import RoomState
-from engagement.gateway.auth import Principal
 from engagement.gateway.catalogue_follower import CatalogueFollower
 from engagement.gateway.flushes import Flush
 from engagement.gateway.money_envelopes import MoneyAsk, MoneyWriter
@@ -26,6 +25,7 @@ from engagement.gateway.rates import Buckets
 from engagement.gateway.requests_json import Parsed
 from engagement.gateway.settlements import Settlements, body_mark
 from engagement.settings import Settings
+from engagement.tokens import Principal
 
 Stored = Mapping[RequestKey, Settled] | None
 """What the ledger had stored of the gifts in hand; None when it could not be asked."""

@@ -33,7 +33,6 @@ from engagement.errors import (
     UnavailableError,
 )
 from engagement.gateway import metrics
-from engagement.gateway.auth import Principal
 from engagement.gateway.envelopes import EnvelopeWriter, Group
 from engagement.gateway.flushes import Flush
 from engagement.gateway.gifts_intake import Acceptance, GiftsIntake, Refused, Stored
@@ -41,6 +40,7 @@ from engagement.gateway.rates import Buckets
 from engagement.gateway.requests_json import Decoded, Malformed, Parsed
 from engagement.log.topics import partition_of
 from engagement.settings import Settings
+from engagement.tokens import Principal
 
 _WHEN_CLOSED: Final = frozenset({"room.leave", "release.report"})
 """What a closed room still takes."""

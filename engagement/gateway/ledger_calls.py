@@ -19,12 +19,12 @@ from engagement.errors import (
     NotFoundError,
     UnavailableError,
 )
-from engagement.gateway.auth import Principal
 from engagement.gateway.intake import Submission
 from engagement.gateway.money_bodies import PostedStatus
 from engagement.gateway.money_envelopes import MoneyAsk
 from engagement.gateway.runtime import Gateway
 from engagement.gateway.settlements import body_mark
+from engagement.tokens import Principal
 
 _REFUSALS: Final[dict[str, type[EngagementError]]] = {
     "forbidden": ForbiddenError,

@@ -24,7 +24,7 @@ from engagement.errors import (
     UnavailableError,
 )
 from engagement.gateway import metrics
-from engagement.gateway.auth import Authenticator, Principal
+from engagement.gateway.auth import Authenticator
 from engagement.gateway.awaited_gifts import ToldGift, ToldOutcomes
 from engagement.gateway.clock_follower import ClockFollower
 from engagement.gateway.cursors import cursor, offset_of
@@ -52,6 +52,7 @@ from engagement.gateway.session import (
 )
 from engagement.gateway.ws_protocol import SCOPE_KEY, LiveProtocol
 from engagement.settings import Settings
+from engagement.tokens import Principal
 
 log = structlog.get_logger()
 

@@ -7,13 +7,13 @@ from typing import Any
 from engagement.domain import limits
 from engagement.errors import CLOSE_CODES
 from engagement.gateway import metrics
-from engagement.gateway.auth import Principal
 from engagement.gateway.awaited_gifts import ToldOutcomes
 from engagement.gateway.frames import json_frame
 from engagement.gateway.hub import Channel
 from engagement.gateway.presence import Attendance
 from engagement.gateway.session import Session
 from engagement.gateway.ws_protocol import LiveProtocol
+from engagement.tokens import Principal
 
 
 class GoneError(Exception):

@@ -23,13 +23,13 @@ from engagement.errors import (
     UnavailableError,
 )
 from engagement.gateway import openapi
-from engagement.gateway.auth import Principal
 from engagement.gateway.envelopes import Group
 from engagement.gateway.events_http import find_room
 from engagement.gateway.intake import Submission, partition_of_room
 from engagement.gateway.json_bodies import check_texts, read_body
 from engagement.gateway.room_view import RoomView
 from engagement.gateway.runtime import Gateway, gateway_of, sender_of
+from engagement.tokens import Principal
 
 router = APIRouter(prefix="/v1/rooms/{room}", tags=["rooms"])
 

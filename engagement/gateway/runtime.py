@@ -20,7 +20,7 @@ from engagement.domain.events import ACTIVITY_TOPIC, CATALOGUE_TOPIC, CLOCK_TOPI
 from engagement.domain.rooms import RoomState
 from engagement.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from engagement.gateway import metrics
-from engagement.gateway.auth import Authenticator, Principal
+from engagement.gateway.auth import Authenticator
 from engagement.gateway.catalogue_follower import CatalogueFollower
 from engagement.gateway.clock_follower import ClockFollower
 from engagement.gateway.cursors import cursor
@@ -45,6 +45,7 @@ from engagement.log.checkpoints import Checkpoint, read_checkpoints
 from engagement.log.tail import Followed, Position, Range, Tail
 from engagement.log.writer import LogWriter
 from engagement.settings import Settings
+from engagement.tokens import Principal
 from projections.queries import RoomQueries
 
 log = structlog.get_logger()

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from engagement.domain import limits
 from engagement.errors import UnauthorizedError, UnavailableError
-from engagement.gateway.auth import Authenticator, ConfigurationError, Principal
-from engagement.gateway.jwks import KeySet
-from engagement.settings import Settings
+from engagement.gateway.auth import Authenticator
+from engagement.key_set import KeySet
+from engagement.settings import ConfigurationError, Settings
+from engagement.tokens import Principal
 
 SECRET = "a secret of more than thirty-two bytes"
 ED_KEY = ed25519.Ed25519PrivateKey.generate()

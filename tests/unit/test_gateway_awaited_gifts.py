@@ -9,13 +9,13 @@ import pytest
 from msgspec import UNSET
 
 from engagement.domain.ledger import Settled
-from engagement.gateway.auth import Principal
 from engagement.gateway.awaited_gifts import Awaited, ToldGift, ToldOutcomes
 from engagement.gateway.gifts_intake import SentGift, Stored, gifts_in
 from engagement.gateway.intake import Result
 from engagement.gateway.requests_json import Parsed, parse
 from engagement.gateway.settlements import body_mark
 from engagement.settings import Settings
+from engagement.tokens import Principal
 from tests.unit.gateway_parts import FakeLog, IntakeParts, open_room, sell
 from tests.unit.test_gateway_outcomes import Waiting
 

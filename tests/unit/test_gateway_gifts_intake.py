@@ -14,13 +14,13 @@ from engagement.domain.ledger import RequestKey, Settled
 from engagement.domain.requests import GiftOrder, GiftSend, Role
 from engagement.domain.rooms import RoomBattle
 from engagement.errors import UnavailableError
-from engagement.gateway.auth import Principal
 from engagement.gateway.gifts_intake import applied_wait_s, gifts_in
 from engagement.gateway.intake import Submission
 from engagement.gateway.requests_json import parse
 from engagement.gateway.settlements import body_mark
 from engagement.log.topics import partition_of
 from engagement.settings import Settings
+from engagement.tokens import Principal
 from tests.unit.gateway_parts import FakeLog, IntakeParts, open_room, sell
 
 ID = "0197a5c0-0000-7000-8000-00000000000a"

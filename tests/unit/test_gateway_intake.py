@@ -11,10 +11,10 @@ from engagement.domain import limits
 from engagement.domain.requests import Role
 from engagement.domain.rooms import RoomState
 from engagement.errors import UnavailableError
-from engagement.gateway.auth import Principal
 from engagement.gateway.intake import Result, Submission, error_of
 from engagement.gateway.requests_json import parse
 from engagement.settings import Settings
+from engagement.tokens import Principal
 from tests.unit.gateway_parts import FakeLog, IntakeParts, open_room
 
 
