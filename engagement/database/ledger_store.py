@@ -45,6 +45,7 @@ _DUE_HOLDS: Final = """
 _NEXT_HOLD: Final = """
     SELECT min(expires_us) FROM ledger_holds WHERE "partition" = $1 AND status = 'pending'
 """
+_BATTLES: Final = """SELECT room, battle FROM battle_rooms WHERE room = ANY($1)"""
 _CATALOGUE: Final = """SELECT gift, version, terms FROM ledger_catalogue WHERE gift = ANY($1)"""
 
 _SAVE_ACCOUNTS: Final = """
@@ -119,6 +120,14 @@ async def load(connection: Any, partition: int, want: Wanted) -> Books:
         for row in await connection.fetch(_CATALOGUE, list(want.gifts)):
             books.catalogue[row["gift"]] = PricedGift(row["version"], _TERMS.decode(row["terms"]))
     return books
+
+
+async def battles_of(connection: Any, rooms: Iterable[str]) -> dict[str, str]:
+    """Which battle has taken each of these rooms, committed."""
+    wanted = list(rooms)
+    if not wanted:
+        return {}
+    return {row["room"]: row["battle"] for row in await connection.fetch(_BATTLES, wanted)}
 
 
 async def next_hold_us(connection: Any, partition: int) -> int | None:

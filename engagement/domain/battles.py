@@ -86,6 +86,8 @@ class BattleDecision(Struct):
     facts: list[SubjectFact] = field(default_factory=list)
     barrier: int = 0
     """A barrier of this number is to be sent through all partitions of the ledger's requests."""
+    at_us: int = 0
+    """When the request was made."""
 
 
 class RefusedError(Exception):
@@ -96,19 +98,22 @@ class RefusedError(Exception):
         self.code = code
 
 
-def handle(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> BattleDecision:
+def handle(
+    state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int = 0
+) -> BattleDecision:
     """Decide about a request and fold what follows.
 
-    `busy`: rooms that another battle has taken. A room is in one battle at a time.
+    `busy`: rooms that another battle has taken. A room is in one battle at a time. `now_us`: when
+    it is decided, Unix µs; a battle does not start before that, however late its owner is.
     """
-    decision = BattleDecision()
+    decision = BattleDecision(at_us=asked.at_us)
     request = asked.request
     is_told = not isinstance(request, _INTERNAL)
     if is_told and request.id in state.outcomes:
         return decision
     code = ""
     try:
-        for kind, data in _DECISIONS[type(request)](state, asked, busy):
+        for kind, data in _DECISIONS[type(request)](state, asked, busy, now_us):
             if kind == _BARRIER:
                 decision.barrier = data
                 continue
@@ -177,6 +182,7 @@ def _boundaries_us(state: BattleState) -> Iterator[int]:
 
 _BARRIER: Final = "barrier"
 _Data = Iterator[tuple[str, Any]]
+_Decide = Callable[[BattleState, BattleAsked, frozenset[str], int], _Data]
 
 
 def _fact(state: BattleState, asked: BattleAsked, kind: str, data: Any) -> SubjectFact:
@@ -200,7 +206,7 @@ def _fact(state: BattleState, asked: BattleAsked, kind: str, data: Any) -> Subje
 # --- hosts ---------------------------------------------------------------------------------------
 
 
-def _invite(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _invite(state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int) -> _Data:
     invitation: asks.Invitation = asked.request.data  # type: ignore[assignment]
     sides = invitation.sides
     if state.status != "none":
@@ -237,7 +243,7 @@ def _invite(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Da
         yield _accepted(state, asked, room)
 
 
-def _accept(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _accept(state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int) -> _Data:
     sides = _own_sides(state, asked)
     if state.status in ("running", "settling") and all(side.accepted for side in sides):
         return
@@ -249,22 +255,23 @@ def _accept(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Da
         if busy.intersection(side.room for side in state.sides):
             yield _expired(state, "room_in_battle")
             return
+        started_us = max(asked.at_us, now_us) + limits.BATTLE_LEAD_MS * 1000
         yield (
             "battle.started",
             events.BattleStarted(
                 battle=state.battle,
                 revision=state.revision + 1,
                 sides=[Side(side.room, side.host) for side in state.sides],
-                started=rfc3339(asked.at_us),
-                deadline=rfc3339(asked.at_us + state.duration_s * 1_000_000),
+                started=rfc3339(started_us),
+                deadline=rfc3339(started_us + state.duration_s * 1_000_000),
                 duration_s=state.duration_s,
                 rule=state.rule,
             ),
         )
-        yield from _windows(state, asked.at_us)
+        yield from _windows(state, started_us)
 
 
-def _decline(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _decline(state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int) -> _Data:
     sides = _own_sides(state, asked)
     if state.status == "declined":
         return
@@ -273,7 +280,7 @@ def _decline(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _D
     yield "battle.declined", declined
 
 
-def _cancel(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _cancel(state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int) -> _Data:
     _own_sides(state, asked)
     if state.status == "cancelled" or (state.status, state.ending) == ("settling", "aborted"):
         return
@@ -317,7 +324,7 @@ def _expired(state: BattleState, reason: Any) -> tuple[str, Any]:
 # --- gifts ---------------------------------------------------------------------------------------
 
 
-def _contribute(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _contribute(state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int) -> _Data:
     gift: asks.Contribution = asked.request.data  # type: ignore[assignment]
     if state.status == "none" or gift.entry <= state.entries.get(gift.ledger, 0):
         return
@@ -349,20 +356,22 @@ def _contribute(state: BattleState, asked: BattleAsked, busy: frozenset[str]) ->
 # --- time ----------------------------------------------------------------------------------------
 
 
-def _time_passed(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _time_passed(
+    state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int
+) -> _Data:
     passed: asks.Passed = asked.request.data  # type: ignore[assignment]
-    now_us = passed.at_us
-    if state.status == "invited" and now_us >= state.expires_us:
+    passed_us = passed.at_us
+    if state.status == "invited" and passed_us >= state.expires_us:
         yield _expired(state, "timeout")
-    elif state.status == "running" and now_us >= state.deadline_us:
+    elif state.status == "running" and passed_us >= state.deadline_us:
         _settle(state, state.deadline_us, "deadline")
     elif state.status == "running":
-        yield from _windows(state, now_us)
+        yield from _windows(state, passed_us)
     elif state.status == "settling":
         state.barrier += 1
         state.marks.clear()
         yield _BARRIER, state.barrier
-    elif state.punishing and now_us >= state.ended_us + state.punish_s * 1_000_000:
+    elif state.punishing and passed_us >= state.ended_us + state.punish_s * 1_000_000:
         closed = events.BattleWindowClosed(state.battle, state.revision + 1, "punish")
         yield "battle.window.closed", closed
 
@@ -402,7 +411,7 @@ def _settle(state: BattleState, deadline_us: int, reason: EndReason) -> None:
     state.deadline_us = min(state.deadline_us, deadline_us)
 
 
-def _side_lost(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _side_lost(state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int) -> _Data:
     loss: asks.Loss = asked.request.data  # type: ignore[assignment]
     side = next((side for side in state.sides if side.room == loss.room), None)
     if side is None or side.lost:
@@ -415,7 +424,7 @@ def _side_lost(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> 
             _settle(state, asked.at_us, loss.reason)
 
 
-def _marked(state: BattleState, asked: BattleAsked, busy: frozenset[str]) -> _Data:
+def _marked(state: BattleState, asked: BattleAsked, busy: frozenset[str], now_us: int) -> _Data:
     mark: asks.Mark = asked.request.data  # type: ignore[assignment]
     if state.status != "settling" or mark.barrier != state.barrier:
         return
@@ -460,7 +469,7 @@ _INTERNAL: Final = (
     asks.BattleSideLost,
 )
 
-_DECISIONS: Final[dict[type, Callable[[BattleState, BattleAsked, frozenset[str]], _Data]]] = {
+_DECISIONS: Final[dict[type, _Decide]] = {
     asks.BattleInvite: _invite,
     asks.BattleAccept: _accept,
     asks.BattleDecline: _decline,

@@ -29,7 +29,7 @@ class GiftSent(Struct, frozen=True, omit_defaults=True):
     combo_count: int | UnsetType = UNSET
     """Gifts of this combo so far, this tap included. Display only: sum `count`, never this."""
     battle: str | UnsetType = UNSET
-    """The battle that was running in the room, as the gateway knew it when it took the gift."""
+    """The battle that had taken the room when the ledger decided about the gift."""
 
 
 class GiftComboEnded(Struct, frozen=True):

@@ -142,8 +142,6 @@ class MoneyAsked(Struct, frozen=True, omit_defaults=True):
     room: str = ""
     host: str = ""
     """The room's host: who earns the gift."""
-    battle: str = ""
-    """The battle that runs in the room."""
     session: str | UnsetType = UNSET
     anchor: int | UnsetType = UNSET
     """Index into the envelope's `clock`."""

@@ -46,8 +46,11 @@ def entry_name(partition: int, entry: int) -> str:
     return f"{partition}-{entry}"
 
 
-def tell(partition: int, decision: Decision) -> Told:
-    """Everything that follows from a decision."""
+def tell(partition: int, decision: Decision, battle: str = "") -> Told:
+    """Everything that follows from a decision.
+
+    `battle`: the one that has taken the room of a gift. Money does not depend on it.
+    """
     told = Told()
     asked = decision.asked
     if isinstance(asked.request, asks.BattleMark):
@@ -63,9 +66,9 @@ def tell(partition: int, decision: Decision) -> Told:
         told.facts.append(_catalogued(decision))
     if decision.code:
         told.facts.append(_refused(partition, decision))
-    told.room = _room_request(partition, decision)
-    if isinstance(asked.request, GiftSend) and decision.payment is not None and asked.battle:
-        told.battle = _contribution(partition, decision, decision.payment)
+    told.room = _room_request(partition, decision, battle)
+    if isinstance(asked.request, GiftSend) and decision.payment is not None and battle:
+        told.battle = _contribution(partition, decision, decision.payment, battle)
     return told
 
 
@@ -156,7 +159,7 @@ def _refused(partition: int, decision: Decision) -> SubjectFact:
     return _fact(decision, "transfer.refused", refused, *about)
 
 
-def _room_request(partition: int, decision: Decision) -> Accepted | None:
+def _room_request(partition: int, decision: Decision, battle: str) -> Accepted | None:
     request = decision.asked.request
     if isinstance(request, GiftSend):
         if decision.code:
@@ -164,7 +167,7 @@ def _room_request(partition: int, decision: Decision) -> Accepted | None:
             unpaid = requests.UnpaidGift(order.gift, order.count, decision.code)
             return _accepted(decision, requests.GiftUnpaid(id=request.id, data=unpaid))
         if decision.payment is not None:
-            return _accepted(decision, _paid(partition, decision, request, decision.payment))
+            return _accepted(decision, _paid(partition, decision, decision.payment, battle))
     if isinstance(request, asks.GiftReverse) and decision.payment is not None:
         payment = decision.payment
         taken = requests.ReversedGift(
@@ -182,11 +185,9 @@ def _room_request(partition: int, decision: Decision) -> Accepted | None:
     return None
 
 
-def _paid(
-    partition: int, decision: Decision, request: GiftSend, payment: Payment
-) -> requests.GiftPaid:
-    terms = decision.terms
-    assert terms is not None  # noqa: S101 - a paid gift was priced by them
+def _paid(partition: int, decision: Decision, payment: Payment, battle: str) -> requests.GiftPaid:
+    terms, request = decision.terms, decision.asked.request
+    assert terms is not None and isinstance(request, GiftSend)  # noqa: S101 - it was paid
     paid = requests.PaidGift(
         gift=payment.gift,
         name=terms.name,
@@ -201,7 +202,7 @@ def _paid(
         entry=decision.entry,
         combos=terms.combo,
         combo=request.data.combo,
-        battle=decision.asked.battle or UNSET,
+        battle=battle or UNSET,
     )
     return requests.GiftPaid(id=request.id, data=paid)
 
@@ -224,7 +225,7 @@ def _accepted(
     )
 
 
-def _contribution(partition: int, decision: Decision, payment: Payment) -> BattleAsked:
+def _contribution(partition: int, decision: Decision, payment: Payment, battle: str) -> BattleAsked:
     asked = decision.asked
     data = Contribution(
         gift=asked.request.id,
@@ -235,4 +236,4 @@ def _contribution(partition: int, decision: Decision, payment: Payment) -> Battl
         entry=decision.entry,
     )
     request = BattleContribute(id=asked.request.id, data=data)
-    return BattleAsked(asked.battle, asked.account, "viewer", asked.at_us, request)
+    return BattleAsked(battle, asked.account, "viewer", asked.at_us, request)

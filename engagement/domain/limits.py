@@ -113,6 +113,9 @@ BATTLE_SETTLE_MS: Final = 1_000
 """After the deadline gateways may still be writing gifts that they accepted before it. So long
 after the owner of the battle has seen the log take its own decision to settle, a barrier goes
 through every partition of the ledger, and what is before it counts."""
+BATTLE_LEAD_MS: Final = 250
+"""A battle starts so long after it was decided that it does: the ledger then knows of it before it
+decides about the first gift that counts."""
 BATTLE_TOP: Final = 3
 """Supporters named beside the bar."""
 BATTLE_SUPPORTERS_MAX: Final = 20_000

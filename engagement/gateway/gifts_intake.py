@@ -148,7 +148,6 @@ class GiftsIntake:
     def put(self, accepted: Acceptance, account: str, gift: GiftSend) -> Flush[MoneyAsk]:
         """Price a gift and put it on its way."""
         room = accepted.room
-        battle = room.battle
         return self._writer.put(
             MoneyAsk(
                 account=account,
@@ -157,7 +156,6 @@ class GiftsIntake:
                 request=gift,
                 room=room.room,
                 host=room.host,
-                battle=battle.battle if battle is not None and battle.status == "running" else "",
                 priced=self._catalogue.find(gift.data.gift),
                 session=accepted.session,
                 traceparent=accepted.traceparent,

@@ -1,8 +1,8 @@
 """Requests about money on their way to the ledger: one envelope per account partition and flush.
 
-What the ledger decides by is put into the record: the gift's terms, the room's host and running
-battle as they were when the request was accepted, and the clock anchor, looked up when it is
-flushed (as for the requests of rooms).
+What the ledger decides by is put into the record: the gift's terms and the room's host as they were
+when the request was accepted, and the clock anchor, looked up when it is flushed (as for the
+requests of rooms).
 """
 
 from functools import lru_cache
@@ -35,7 +35,6 @@ class MoneyAsk(Struct, frozen=True, gc=False):
     request: MoneyRequest
     room: str = ""
     host: str = ""
-    battle: str = ""
     priced: PricedGift | None = None
     """What the gift costs."""
     actor: str = ""
@@ -75,7 +74,6 @@ class MoneyWriter(FlushWriter[MoneyAsk]):
                 request=ask.request,
                 room=ask.room,
                 host=ask.host,
-                battle=ask.battle,
                 session=ask.session,
                 anchor=anchors.index(ask.room, ask.at_us) if ask.room else UNSET,
                 terms=_index_of(ask.priced, terms, index),

@@ -105,7 +105,7 @@ def _fault(asked: MoneyAsked, anchors: int, terms: int) -> str:
         return f"anchor {asked.anchor} is not in the envelope"
     if isinstance(asked.terms, int) and not 0 <= asked.terms < terms:
         return f"terms {asked.terms} are not in the envelope"
-    for text in (asked.battle, asked.session, asked.traceparent):
+    for text in (asked.session, asked.traceparent):
         if isinstance(text, str) and len(text) > TEXT_CHARS_MAX:
             return "a text without end"
     return ""

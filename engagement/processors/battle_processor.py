@@ -87,11 +87,13 @@ class BattleDecider:
         store: BattlesStore,
         timers: BattleTimers,
         clock: Callable[[str], RoomClock | None],
+        now_us: Callable[[], int],
         partitions: int,
     ) -> None:
         self._store = store
         self._timers = timers
         self._clock = clock
+        self._now_us = now_us
         self._partitions = partitions
         self._changed: dict[int, list[BattleState]] = {}
 
@@ -108,7 +110,7 @@ class BattleDecider:
         taken = await self._store.taken_rooms(transaction.connection, rooms) if rooms else {}
         batch = _Batch(battles, taken)
         for envelope in envelopes:
-            _decide(batch, envelope, telling)
+            _decide(batch, envelope, telling, self._now_us())
         await self._store.save(transaction.connection, partition, battles, taking)
         self._changed[partition] = list(battles.values())
         return telling.records()
@@ -157,14 +159,14 @@ def _rooms_asked_about(
     return rooms
 
 
-def _decide(batch: _Batch, envelope: BattleEnvelope, telling: BattleTelling) -> None:
+def _decide(batch: _Batch, envelope: BattleEnvelope, telling: BattleTelling, now_us: int) -> None:
     """Decide about one record; the scores that it changed are told once, after it."""
     scored: dict[str, BattleAsked] = {}
     for asked in envelope.asks:
         state = batch.battles[asked.battle]
         if asked.battle in scored and not isinstance(asked.request, asks.BattleContribute):
             _score(state, scored.pop(asked.battle), telling)
-        decision = handle(state, asked, batch.busy(asked.battle))
+        decision = handle(state, asked, batch.busy(asked.battle), now_us)
         batch.note(state)
         telling.take(state, decision)
         if any(fact.kind == "battle.contributed" for fact in decision.facts):

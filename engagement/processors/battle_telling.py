@@ -49,7 +49,7 @@ class BattleTelling:
                 for side in state.sides:
                     self._add_room(side.room, fact)
         if decision.barrier:
-            self._send_barrier(state.battle, decision.barrier)
+            self._send_barrier(state.battle, decision.barrier, decision.at_us)
 
     def records(self) -> list[OutRecord]:
         """Everything, the rooms first: viewers wait for it."""
@@ -86,13 +86,13 @@ class BattleTelling:
             accepted = replace(accepted, anchor=index)
         target.asks.append(accepted)
 
-    def _send_barrier(self, battle: str, barrier: int) -> None:
+    def _send_barrier(self, battle: str, barrier: int, at_us: int) -> None:
         for number in range(self._partitions):
             mark = BattleMark(
                 id=derived_id(battle, "mark", barrier, number),
                 data=MarkedBattle(battle, barrier, self._partitions),
             )
-            asked = MoneyAsked("", "battles", "service", 0, mark, battle=battle)
+            asked = MoneyAsked("", "battles", "service", at_us, mark)
             value = encode_money_envelope(MoneyEnvelope(self._origin, [asked]))
             self._others.append(
                 OutRecord(GIFT_REQUESTS_TOPIC, number, self._origin.encode(), value)

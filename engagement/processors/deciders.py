@@ -38,7 +38,9 @@ class Deciders:
             client_id=f"battles-{settings.worker_id}",
         )
         timers = BattleTimers(clocks.clock, BattleQueries(self._engine).closed_rooms)
-        battles = BattleDecider(battle_store, timers, clocks.clock, settings.partitions)
+        battles = BattleDecider(
+            battle_store, timers, clocks.clock, engines.now_us, settings.partitions
+        )
         self._processors = [
             TransactedProcessor(engines, LedgerDecider(ledger_store, settings.partitions)),
             TransactedProcessor(engines, battles),

@@ -3,7 +3,7 @@
 Everything that is decided is decided by `engagement.domain.ledger`; this loads, saves and encodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -60,6 +60,10 @@ class BooksStore(Protocol):
     ) -> None:
         """Write what the decisions have changed; `loaded` are the accounts that were known."""
 
+    async def battles_of(self, connection: Any, rooms: Iterable[str]) -> dict[str, str]:
+        """The battles that have taken these rooms."""
+        ...
+
     async def next_hold_us(self, connection: Any, partition: int) -> int | None:
         """When the next pending hold of a partition ends."""
 
@@ -84,12 +88,14 @@ class LedgerDecider:
         books = await self._store.load(transaction.connection, partition, want)
         loaded = frozenset(books.accounts)
         decisions: list[Decision] = []
+        rooms = {asked.room for envelope in envelopes for asked in envelope.asks if asked.room}
+        battles = await self._store.battles_of(transaction.connection, rooms)
         for envelope in envelopes:
             for asked in envelope.asks:
                 decision = decide(books, envelope, asked)
                 post(books, decision)
                 decisions.append(decision)
-                telling.take(envelope, decision)
+                telling.take(envelope, decision, battles.get(asked.room, ""))
         await self._store.save(transaction.connection, books, loaded, decisions)
         if any(decision.holds for decision in decisions):
             await self.owned(transaction, partition)
@@ -156,9 +162,9 @@ class _Telling:
             log.warning("ledger.poison", offset=record.offset, reasons=reasons)
         return envelope
 
-    def take(self, envelope: MoneyEnvelope, decision: Decision) -> None:
+    def take(self, envelope: MoneyEnvelope, decision: Decision, battle: str) -> None:
         """Add what a decision tells."""
-        told = tell(self._partition, decision)
+        told = tell(self._partition, decision, battle)
         self._facts.extend(told.facts)
         if told.room is not None:
             self._add_room(told.room, envelope, decision.asked)

@@ -9,10 +9,8 @@ import pytest
 from msgspec import UNSET
 
 from engagement.domain import limits
-from engagement.domain.battle_events import Side
 from engagement.domain.ledger import RequestKey, Settled
 from engagement.domain.requests import GiftOrder, GiftSend, Role
-from engagement.domain.rooms import RoomBattle
 from engagement.errors import UnavailableError
 from engagement.gateway.gifts_intake import applied_wait_s, gifts_in
 from engagement.gateway.intake import Submission
@@ -87,7 +85,7 @@ async def test_a_gift_is_priced_by_the_catalogue_and_goes_to_its_accounts_partit
     assert outcomes(counter.send(gift(count=3))) == ["accepted"]
     [asked] = counter.written()
     assert (asked.account, asked.actor, asked.role) == ("ben", "ben", "viewer")
-    assert (asked.room, asked.host, asked.battle, asked.session) == ("kitchen", "ana", "", "g/1")
+    assert (asked.room, asked.host, asked.session) == ("kitchen", "ana", "g/1")
     [(partition, _)], [envelope] = counter.log.money, counter.log.money_envelopes
     assert partition == partition_of("ben", 8)
     assert envelope.terms[asked.terms].terms.coins == 5
@@ -176,16 +174,6 @@ async def test_a_service_sends_in_the_name_of_its_users_from_their_wallets(
 async def test_a_ban_holds_whoever_carries_the_gift(counter: Counter) -> None:
     counter.room.banned.add("ben")
     assert outcomes(counter.send(gift(actor="ben"), user="app", role="service")) == ["banned"]
-
-
-@pytest.mark.parametrize(("status", "battle"), [("running", "b1"), ("invited", ""), ("ended", "")])
-async def test_a_gift_names_the_battle_that_runs_in_its_room(
-    counter: Counter, status: Any, battle: str
-) -> None:
-    sides = [Side("kitchen", "ana"), Side("garden", "bob")]
-    counter.room.battle = RoomBattle("b1", 3, status, sides)
-    counter.send(gift())
-    assert counter.written()[0].battle == battle
 
 
 async def test_gifts_have_a_rate_of_their_own_for_everybody_but_a_service() -> None:
