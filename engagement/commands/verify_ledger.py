@@ -19,19 +19,20 @@ def verify_ledger(settings: Settings) -> int:
         console.print("[red]different[/]. First difference:")
         console.print(str(found.difference), markup=False, highlight=False, soft_wrap=True)
         return 1
-    sums = found.sums
+    rooms, battles = found.rooms, found.battles
     console.print(
         f"[green]equal[/]: {found.requests} requests make the ledger's tables and its "
         f"{found.facts} facts ({found.records} records, {found.entries} entries, "
         f"{found.poison} set aside)"
     )
     console.print(
-        f"wallets paid {sums.paid} coins for {sums.gifts} gifts = {sums.sent} in rooms; "
-        f"{sums.reversed} reversed = {sums.taken_back} in rooms; hosts earned {sums.earned}, "
-        f"the house {sums.paid - sums.reversed - sums.earned}"
+        f"wallets paid {rooms.paid} coins for {rooms.gifts} gifts = {rooms.sent} in rooms; "
+        f"{rooms.reversed} reversed = {rooms.taken_back} in rooms; hosts earned {rooms.earned}, "
+        f"the house {rooms.paid - rooms.reversed - rooms.earned}"
     )
     console.print(
-        f"battles: {sums.contributed} coins scored {sums.points} points, {sums.late} were late"
+        f"{battles.ended} battles ended: {battles.scored} coins scored {battles.points} points, "
+        f"{battles.late} were late"
     )
     return 0
 

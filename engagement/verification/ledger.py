@@ -27,8 +27,10 @@ from engagement.processors.outbox import decode_records
 from engagement.verification import ledger_rows
 from engagement.verification.derivation import Derivation, Derived
 from engagement.verification.difference import Difference, first
+from engagement.verification.gifts_in_battles import BattleSums, GiftsInBattles
+from engagement.verification.gifts_in_rooms import GiftsInRooms, RoomSums
 from engagement.verification.ledger_rows import TransferCheck
-from engagement.verification.paid_gifts import GiftWatch, PaidGifts, Sums
+from engagement.verification.once import read_until_told
 from engagement.verification.told_facts import CatalogueCheck, ToldCheck, TopicText
 
 Tell = Callable[[int, int], None]
@@ -56,7 +58,8 @@ class Verified(Struct):
     """Of `live.ledger.v1`, repeats included."""
     poison: int = 0
     """Requests that cannot be read; they are in the dead letters."""
-    sums: Sums = field(default_factory=Sums)
+    rooms: RoomSums = field(default_factory=RoomSums)
+    battles: BattleSums = field(default_factory=BattleSums)
     difference: Difference | None = None
 
 
@@ -141,9 +144,10 @@ class _Verification:
         self._readers = readers
         self._tell = tell
         self._verified = Verified()
-        self._gifts = PaidGifts()
+        self._gifts = GiftsInRooms()
         self._catalogue = CatalogueCheck(CATALOGUE_TOPIC)
         self._priced: dict[str, PricedGift] = {}
+        self._done = 0
         self._total = sum(snapshot.positions.values()) + sum(
             each.end
             for topic in (ROOM_TOPIC, BATTLE_TOPIC)
@@ -152,10 +156,9 @@ class _Verification:
 
     async def run(self) -> Verified:
         """Everything, in the order of the money."""
-        verified = self._verified
-        verified.sums = self._gifts.sums
-        verified.difference = await self._difference()
-        return verified
+        self._verified.rooms = self._gifts.sums
+        self._verified.difference = await self._difference()
+        return self._verified
 
     async def _difference(self) -> Difference | None:
         driver = self._snapshot.driver
@@ -223,7 +226,7 @@ class _Verification:
             for record in records:
                 yield record
             self._verified.records += len(records)
-            self._tell(self._verified.records, self._total)
+            self._advance(len(records))
 
     async def _compare(
         self, partition: int, derived: Derived, transfers: TransferCheck, told: ToldCheck
@@ -251,14 +254,20 @@ class _Verification:
         self._priced.update(derivation.books.catalogue)
 
     async def _arrived(self) -> Difference | None:
-        """Debits = gifts in rooms, and points in battles."""
-        watch = GiftWatch(self._gifts, self._snapshot.texts, self._tell_of_topics)
-        found = await watch.rooms(self._readers[ROOM_TOPIC])
-        return found or await watch.battles(self._readers[BATTLE_TOPIC])
+        """Debits = gifts in rooms = coins that scored or were late in battles."""
+        for topic, taker in (
+            (ROOM_TOPIC, self._gifts),
+            (BATTLE_TOPIC, GiftsInBattles(self._gifts.in_battles, self._verified.battles)),
+        ):
+            texts = self._snapshot.texts[topic]
+            found = await read_until_told(self._readers[topic], texts, taker, self._advance)
+            if found is not None:
+                return found
+        return None
 
-    def _tell_of_topics(self, records: int) -> None:
-        done = self._verified.records + records
-        self._tell(done, max(done, self._total))
+    def _advance(self, records: int) -> None:
+        self._done += records
+        self._tell(self._done, max(self._done, self._total))
 
 
 def _imbalance(derivation: Derivation, offset: int) -> Difference | None:
