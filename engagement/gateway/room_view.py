@@ -32,7 +32,7 @@ class MediaNow(Struct, frozen=True):
     pts_ms: int
 
 
-class SideView(Struct, frozen=True):
+class RoomSideView(Struct, frozen=True):
     """One room of a battle."""
 
     room: str
@@ -40,13 +40,13 @@ class SideView(Struct, frozen=True):
     score: int
 
 
-class BattleView(Struct, frozen=True):
+class RoomBattleView(Struct, frozen=True):
     """A room's newest battle, as its facts told it."""
 
     battle: str
     status: str
     """invited, running or ended."""
-    sides: list[SideView]
+    sides: list[RoomSideView]
     revision: int
     started: str
     """RFC 3339; empty before the start."""
@@ -69,7 +69,7 @@ class RoomView(Struct, frozen=True):
     status: str
     online: int
     likes: int
-    battle: BattleView | None
+    battle: RoomBattleView | None
     media: MediaNow | None
     cursor: str
 
@@ -89,13 +89,15 @@ def room_view(state: RoomState, clock: RoomClock | None, cursor: str) -> RoomVie
     )
 
 
-def battle_view(battle: RoomBattle) -> BattleView:
+def battle_view(battle: RoomBattle) -> RoomBattleView:
     """The battle as it is told."""
     totals = battle.totals
-    return BattleView(
+    return RoomBattleView(
         battle=battle.battle,
         status=battle.status,
-        sides=[SideView(side.room, side.host, totals.get(side.room, 0)) for side in battle.sides],
+        sides=[
+            RoomSideView(side.room, side.host, totals.get(side.room, 0)) for side in battle.sides
+        ],
         revision=battle.revision,
         started=battle.started,
         deadline=battle.deadline,

@@ -13,7 +13,7 @@ from engagement.domain.media_time import Anchor
 from engagement.domain.requests import ClientRequest
 from engagement.gateway.intake import Result
 from engagement.gateway.room_directory import Sender
-from engagement.gateway.room_view import BattleView, MediaNow
+from engagement.gateway.room_view import MediaNow, RoomBattleView
 
 
 class _Frame(Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", kw_only=True):
@@ -29,7 +29,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     status: str
     online: int
     likes: int
-    battle: BattleView | None
+    battle: RoomBattleView | None
     media: MediaNow | None
     cursor: str
     comments: list[Fact]
