@@ -3,6 +3,8 @@
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
     Column,
     Index,
     Integer,
@@ -24,10 +26,23 @@ BATTLES: Final = Table(
     Column("status", Text(collation="C"), nullable=False),
     Column("state", LargeBinary, nullable=False),
     PrimaryKeyConstraint("battle", name="pk_battles"),
-    Index("ix_battles_watched", "partition", postgresql_where=text("status <> 'over'")),
+    CheckConstraint("status IN ('open', 'over')", name="ck_battles_status"),
+    Index("ix_battles_watched", "partition", postgresql_where=text("status = 'open'")),
 )
 """Every battle: `state` is `battles.BattleState` as JSON. `status` is `over` when nothing can
 happen to it any more, else `open`."""
+
+BATTLE_POINTS: Final = Table(
+    "battle_points",
+    METADATA,
+    Column("battle", Text(collation="C"), nullable=False),
+    Column("room", Text(collation="C"), nullable=False),
+    Column("actor", Text(collation="C"), nullable=False),
+    Column("points", BigInteger, nullable=False),
+    PrimaryKeyConstraint("battle", "room", "actor", name="pk_battle_points"),
+    CheckConstraint("points >= 0", name="ck_battle_points_points"),
+)
+"""Who gave how much. Apart from the state, which is written whole with every change."""
 
 BATTLE_ROOMS: Final = Table(
     "battle_rooms",
@@ -36,4 +51,4 @@ BATTLE_ROOMS: Final = Table(
     Column("battle", Text(collation="C"), nullable=False),
     PrimaryKeyConstraint("room", name="pk_battle_rooms"),
 )
-"""Which battle has taken a room, from its start to its end: one at a time."""
+"""Which battle has taken a room, from its start until its loser was punished: one at a time."""

@@ -53,10 +53,12 @@ class Mark(Struct, frozen=True):
     barrier: int
 
 
-class Passed(Struct, frozen=True):
-    """A timer: this wall time has passed. On the log, so that a replay decides the same."""
+class Passed(Struct, frozen=True, omit_defaults=True):
+    """A timer: this wall time has passed."""
 
     at_us: int
+    barrier: int = 0
+    """Of a battle that settles: the barrier that is due. 0: an earlier timer."""
 
 
 class Loss(Struct, frozen=True):

@@ -84,7 +84,10 @@ GIFTS_IN_CATALOGUE_MAX: Final = 10_000
 """The catalogue is in every gateway's memory, and in one answer."""
 
 DECIDED_RECORDS_MAX: Final = 64
-"""Envelopes decided in one transaction: a few thousand requests at most under load."""
+"""Envelopes fetched at once."""
+DECIDED_BYTES_MAX: Final = 1024 * 1024
+"""Of envelopes decided in one transaction: some 3,000 requests, half a second. A lease is renewed
+between transactions, so none may last as long as a lease."""
 OUTBOX_ROWS_WAITING_MAX: Final = 64
 """Committed and not yet on the log; beyond it nothing more is decided until the log catches up."""
 
@@ -113,13 +116,14 @@ BATTLE_SETTLE_MS: Final = 1_000
 """After the deadline gateways may still be writing gifts that they accepted before it. So long
 after the owner of the battle has seen the log take its own decision to settle, a barrier goes
 through every partition of the ledger, and what is before it counts."""
+BATTLE_LOG_SLOW_MS: Final = 500
+"""A timer that took longer than this from its owner through the log and back says that the log was
+not well: a barrier is not sent on its word, gateways may have been as slow."""
 BATTLE_LEAD_MS: Final = 250
 """A battle starts so long after it was decided that it does: the ledger then knows of it before it
 decides about the first gift that counts."""
 BATTLE_TOP: Final = 3
 """Supporters named beside the bar."""
-BATTLE_SUPPORTERS_MAX: Final = 20_000
-"""Whose points are kept one by one in a battle's state."""
 HOST_GONE_S: Final = 10.0
 """A host whose stream has ended for so long has left the battle."""
 

@@ -1,12 +1,14 @@
 """What battles tell: to their own topic, to every room that takes part, and to the ledger."""
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from engagement.domain.battles import BattleDecision, BattleState
+from engagement.domain.battle_decisions import BattleDecision
+from engagement.domain.battles import BattleState, revision_of
 from engagement.domain.envelope import Accepted, ClockEntry, Envelope
 from engagement.domain.events import ROOM_BATTLE_TYPES, SubjectFact
 from engagement.domain.ledger_requests import BattleMark, MarkedBattle, MoneyAsked, MoneyEnvelope
@@ -18,6 +20,10 @@ from engagement.log.money_codec import encode_money_envelope
 from engagement.log.topics import GIFT_REQUESTS_TOPIC, REQUESTS_TOPIC, partition_of
 from engagement.processors.outbox import OutRecord
 from engagement.processors.subject_records import fact_record
+
+_ASKS_MAX: Final = 200
+"""Requests of one envelope to the rooms: with the totals of nine sides far below what a record
+holds."""
 
 
 class _RoomEnvelope(Struct):
@@ -58,15 +64,16 @@ class BattleTelling:
                 REQUESTS_TOPIC,
                 number,
                 self._origin.encode(),
-                encode_envelope(Envelope(self._origin, target.asks, list(target.clock))),
+                encode_envelope(Envelope(self._origin, asks, list(target.clock))),
             )
             for number, target in self._rooms.items()
+            for asks in _split(target.asks)
         ]
         return rooms + self._others
 
     def _add_room(self, room: str, fact: SubjectFact) -> None:
         target = self._rooms.setdefault(partition_of(room, self._partitions), _RoomEnvelope())
-        revision = getattr(fact.data, "revision", None) or fact.data.final_revision
+        revision = revision_of(fact.data)
         news = BattleNews(
             fact.kind, fact.subject, revision, msgspec.Raw(msgspec.json.encode(fact.data))
         )
@@ -97,3 +104,7 @@ class BattleTelling:
             self._others.append(
                 OutRecord(GIFT_REQUESTS_TOPIC, number, self._origin.encode(), value)
             )
+
+
+def _split(asks: list[Accepted]) -> list[list[Accepted]]:
+    return [asks[start : start + _ASKS_MAX] for start in range(0, len(asks), _ASKS_MAX)]

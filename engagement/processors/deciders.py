@@ -6,19 +6,25 @@ not the rooms'.
 
 import asyncio
 
+import structlog
+
 from engagement.database import battle_store, ledger_store
 from engagement.database.battle_queries import BattleQueries
 from engagement.database.connection import create_engine
 from engagement.domain import limits
 from engagement.domain.events import CLOCK_TOPIC
+from engagement.domain.ledger import BrokenInvariantError
 from engagement.log.room_clocks import RoomClocks
 from engagement.log.tail import Followed, Tail
+from engagement.processors import metrics
 from engagement.processors.battle_processor import BattleDecider
 from engagement.processors.battle_timers import BattleTimers
 from engagement.processors.ledger_processor import LedgerDecider
 from engagement.processors.real_engines import RealEngines, process_name
 from engagement.processors.transacted import TransactedProcessor
 from engagement.settings import Settings
+
+log = structlog.get_logger()
 
 
 class Deciders:
@@ -54,7 +60,7 @@ class Deciders:
         try:
             async with asyncio.TaskGroup() as group:
                 for processor in self._processors:
-                    group.create_task(processor.run())
+                    group.create_task(_run_again_and_again(processor))
         finally:
             following.cancel()
 
@@ -65,3 +71,21 @@ class Deciders:
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=3)
         await self._engine.dispose()
+
+
+async def _run_again_and_again(processor: TransactedProcessor) -> None:
+    """A mistake of ours ends a session, not the process: rooms must not suffer from it.
+
+    Nothing was committed, so the next session begins where this one did; the metric and the log
+    tell of it until somebody has mended it.
+    """
+    while True:
+        try:
+            await processor.run()
+            return
+        except BrokenInvariantError:
+            raise
+        except Exception as error:
+            metrics.SESSIONS_ENDED.labels(processor.topic, type(error).__name__).inc()
+            log.exception("decider.failed", topic=processor.topic)
+            await asyncio.sleep(limits.PROJECTOR_RETRY_S_MAX)

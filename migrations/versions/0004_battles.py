@@ -1,4 +1,4 @@
-"""PK battles and the rooms that they have taken.
+"""PK battles, who gave what in them, and the rooms that they have taken.
 
 Revision: 0004_battles
 """
@@ -24,9 +24,19 @@ def upgrade() -> None:
         _name("status"),
         sa.Column("state", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("battle", name="pk_battles"),
+        sa.CheckConstraint("status IN ('open', 'over')", name="ck_battles_status"),
     )
     op.create_index(
-        "ix_battles_watched", "battles", ["partition"], postgresql_where=sa.text("status <> 'over'")
+        "ix_battles_watched", "battles", ["partition"], postgresql_where=sa.text("status = 'open'")
+    )
+    op.create_table(
+        "battle_points",
+        _name("battle"),
+        _name("room"),
+        _name("actor"),
+        sa.Column("points", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("battle", "room", "actor", name="pk_battle_points"),
+        sa.CheckConstraint("points >= 0", name="ck_battle_points_points"),
     )
     op.create_table(
         "battle_rooms",
@@ -38,4 +48,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("battle_rooms")
+    op.drop_table("battle_points")
     op.drop_table("battles")
