@@ -47,10 +47,11 @@ class Deciders:
         battles = BattleDecider(
             battle_store, timers, clocks.clock, engines.now_us, settings.partitions
         )
-        self._processors = [
-            TransactedProcessor(engines, LedgerDecider(ledger_store, settings.partitions)),
-            TransactedProcessor(engines, battles),
-        ]
+        self._ledger = TransactedProcessor(
+            engines, LedgerDecider(ledger_store, settings.partitions)
+        )
+        self._battles = TransactedProcessor(engines, battles)
+        self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -59,18 +60,28 @@ class Deciders:
         following = asyncio.create_task(self._tail.run(), name="clock-tail")
         try:
             async with asyncio.TaskGroup() as group:
-                for processor in self._processors:
-                    group.create_task(_run_again_and_again(processor))
+                group.create_task(_run_again_and_again(self._ledger))
+                group.create_task(self._run_battles())
         finally:
             following.cancel()
 
     async def stop(self) -> None:
         """Finish what is in hand and give the partitions back."""
-        for processor in self._processors:
-            processor.stop()
+        self._stopping.set()
+        self._ledger.stop()
+        self._battles.stop()
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=3)
         await self._engine.dispose()
+
+    async def _run_battles(self) -> None:
+        """Begin when the rooms' clocks are known: what battles tell is stamped by them."""
+        known = asyncio.create_task(self._tail.caught_up.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((known, stopping), return_when=asyncio.FIRST_COMPLETED)
+        known.cancel()
+        stopping.cancel()
+        await _run_again_and_again(self._battles)
 
 
 async def _run_again_and_again(processor: TransactedProcessor) -> None:
