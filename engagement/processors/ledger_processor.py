@@ -3,13 +3,15 @@
 Everything that is decided is decided by `engagement.domain.ledger`; this loads, saves and encodes.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 from msgspec import UNSET, Struct, field
 from msgspec.structs import replace
 
+from engagement.domain import limits
 from engagement.domain.battle_requests import BattleAsked, BattleEnvelope
 from engagement.domain.envelope import Accepted, ClockEntry, Envelope
 from engagement.domain.events import SubjectFact
@@ -18,12 +20,9 @@ from engagement.domain.ledger_requests import Moment, MoneyAsked, MoneyEnvelope,
 from engagement.domain.ledger_telling import tell
 from engagement.domain.names import derived_id
 from engagement.log.battle_codec import encode_battle_envelope
-from engagement.log.codec import (
-    PoisonError,
-    encode_envelope,
-)
+from engagement.log.codec import encode_envelope
 from engagement.log.dead_letters import dead_letter
-from engagement.log.money_codec import decode_money_envelope, encode_money_envelope
+from engagement.log.money_codec import encode_money_envelope, read_money_requests
 from engagement.log.topics import (
     BATTLE_REQUESTS_TOPIC,
     GIFT_REQUESTS_TOPIC,
@@ -36,6 +35,8 @@ from engagement.processors.subject_records import fact_record
 from engagement.processors.transacted import Record, Transaction
 
 log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 _TOLD_AGAIN_US: Final = 2_000_000
 """A timer that was not decided by then is written again, under the same id."""
@@ -123,9 +124,8 @@ class LedgerDecider:
         if abs(now_us - hold.told_us) < _TOLD_AGAIN_US:
             return []
         hold.told_us = now_us
-        request = TimePassed(
-            id=derived_id("holds", partition, hold.due_us), data=Moment(hold.due_us)
-        )
+        # Of now, not of the hold: whatever else has run out ends with it.
+        request = TimePassed(id=derived_id("holds", partition, hold.due_us), data=Moment(now_us))
         asked = MoneyAsked("", "ledger", "service", now_us, request)
         value = encode_money_envelope(MoneyEnvelope(f"ledger/{partition}", [asked]))
         return [OutRecord(GIFT_REQUESTS_TOPIC, partition, b"ledger", value)]
@@ -152,10 +152,7 @@ class _Telling:
 
     def read(self, record: Record) -> MoneyEnvelope | None:
         """The envelope of a record; what cannot be read goes to the dead letters."""
-        try:
-            envelope, poison = decode_money_envelope(record.value)
-        except PoisonError as error:
-            envelope, poison = None, [error]
+        envelope, poison = read_money_requests(record.value, self._partition, self._partitions)
         if poison:
             reasons = "; ".join(error.reason for error in poison[:10])
             self._dead.append(OutRecord(*dead_letter(record, reasons)))
@@ -184,20 +181,31 @@ class _Telling:
         """Everything, the rooms first: viewers wait for it."""
         made: list[OutRecord] = []
         for number, target in self._rooms.items():
-            for asks in _split(target.asks):
-                envelope = Envelope(self._origin, asks, list(target.clock))
-                value = encode_envelope(envelope)
-                made.append(OutRecord(REQUESTS_TOPIC, number, self._origin.encode(), value))
+            encode = partial(self._rooms_value, list(target.clock))
+            made.extend(self._envelopes(REQUESTS_TOPIC, number, _fitting(target.asks, encode)))
         for number, battles in self._battles.items():
-            value = encode_battle_envelope(BattleEnvelope(self._origin, battles))
-            made.append(OutRecord(BATTLE_REQUESTS_TOPIC, number, self._origin.encode(), value))
+            values = _fitting(battles, self._battles_value)
+            made.extend(self._envelopes(BATTLE_REQUESTS_TOPIC, number, values))
         made.extend(fact_record(fact, self._partitions) for fact in self._facts)
         return made + self._dead
 
+    def _envelopes(self, topic: str, partition: int, values: Iterable[bytes]) -> list[OutRecord]:
+        key = self._origin.encode()
+        return [OutRecord(topic, partition, key, value) for value in values]
 
-_ASKS_MAX: Final = 500
-"""Requests of one envelope to the rooms: far below what a record holds."""
+    def _rooms_value(self, clock: list[ClockEntry], asks: Sequence[Accepted]) -> bytes:
+        return encode_envelope(Envelope(self._origin, list(asks), clock))
+
+    def _battles_value(self, asks: Sequence[BattleAsked]) -> bytes:
+        return encode_battle_envelope(BattleEnvelope(self._origin, list(asks)))
 
 
-def _split(asks: list[Accepted]) -> list[list[Accepted]]:
-    return [asks[start : start + _ASKS_MAX] for start in range(0, len(asks), _ASKS_MAX)]
+def _fitting(asks: Sequence[_T], encode: Callable[[Sequence[_T]], bytes]) -> Iterator[bytes]:
+    """Record values that hold these requests in order, none larger than the log takes."""
+    value = encode(asks)
+    if len(value) <= limits.ENVELOPE_BYTES_MAX or len(asks) == 1:
+        yield value
+        return
+    middle = len(asks) // 2
+    yield from _fitting(asks[:middle], encode)
+    yield from _fitting(asks[middle:], encode)

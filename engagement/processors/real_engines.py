@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncpg
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engagement.database.decider_store import DeciderStore, DeciderTransaction
@@ -43,11 +43,17 @@ class RealEngines:
                 LogReader(self._bootstrap, topic) as reader,
                 self._engine.connect() as connection,
             ):
-                await writer.start()
-                store = DeciderStore(connection, topic, await reader.partitions())
-                await store.register(self._name)
-                yield RealSession(reader, store, writer)
-        except asyncpg.IntegrityConstraintViolationError as error:
+                try:
+                    await writer.start()
+                    store = DeciderStore(connection, topic, await reader.partitions())
+                    await store.register(self._name)
+                    yield RealSession(reader, store, writer)
+                finally:
+                    # The database's session ends with this one, not when the pool likes: others,
+                    # or our next session, may claim its partitions at once.
+                    await connection.invalidate()
+        except (IntegrityError, asyncpg.IntegrityConstraintViolationError) as error:
+            # Trying again would not make the books right.
             raise BrokenInvariantError(f"the database refuses: {error!r}") from error
         except _AWAY as error:
             raise AwayError(repr(error)) from error

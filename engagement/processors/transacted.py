@@ -13,6 +13,7 @@ awaits.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
@@ -181,6 +182,11 @@ class TransactedProcessor:
         self._publishers: dict[int, OutboxPublisher] = {}
 
     @property
+    def topic(self) -> str:
+        """What it decides about."""
+        return self._decider.topic
+
+    @property
     def owned(self) -> frozenset[int]:
         """The partitions that are ours now."""
         return frozenset(self._positions)
@@ -217,24 +223,28 @@ class TransactedProcessor:
 
     async def _session(self, session: Session) -> None:
         renew_at_s = 0.0
+        fetched: deque[Record] = deque()
         while not self._is_stopping():
             if self._engines.monotonic_s() >= renew_at_s:
                 renew_at_s = self._engines.monotonic_s() + limits.PROJECTOR_CLAIM_S
-                await self._own(session, await session.renew())
+                if await self._own(session, await session.renew()):
+                    fetched.clear()  # It is read again, from the positions.
             for publisher in self._publishers.values():
                 publisher.check()
             await self._tick(session)
             if not self._positions:
                 await self._engines.sleep(_FETCH_MS / 1000)
                 continue
-            records = await session.fetch(limits.DECIDED_RECORDS_MAX, _FETCH_MS)
-            if records:
-                await self._take(session, records)
+            if not fetched:
+                fetched.extend(await session.fetch(limits.DECIDED_RECORDS_MAX, _FETCH_MS))
+            if fetched:
+                await self._take(session, _portion(fetched))
         await self._leave(session)
 
-    async def _own(self, session: Session, positions: Mapping[int, int]) -> None:
+    async def _own(self, session: Session, positions: Mapping[int, int]) -> bool:
+        """Own exactly these; whether that is a change."""
         if positions.keys() == self._positions.keys():
-            return
+            return False
         for partition in self._positions.keys() - positions.keys():
             self._decider.forget(partition)
             await self._publishers.pop(partition).cancel()
@@ -249,6 +259,7 @@ class TransactedProcessor:
         await session.assign(self._positions)
         metrics.OWNED.labels(self._decider.topic).set(len(self._positions))
         log.info("processor.owns", topic=self._decider.topic, positions=dict(self._positions))
+        return True
 
     async def _take(self, session: Session, records: Sequence[Record]) -> None:
         by_partition: dict[int, list[Record]] = {}
@@ -298,3 +309,12 @@ class TransactedProcessor:
         self._publishers.clear()
         self._positions.clear()
         metrics.OWNED.labels(self._decider.topic).set(0)
+
+
+def _portion(fetched: deque[Record]) -> list[Record]:
+    """As many of the records as one transaction decides about, at least one."""
+    portion = [fetched.popleft()]
+    left = limits.DECIDED_BYTES_MAX - len(portion[0].value or b"")
+    while fetched and (left := left - len(fetched[0].value or b"")) >= 0:
+        portion.append(fetched.popleft())
+    return portion

@@ -13,8 +13,7 @@ from engagement.domain import ledger
 from engagement.domain.ledger import Books, Decision, RequestKey, key_of
 from engagement.domain.ledger_events import TransferReason
 from engagement.domain.ledger_telling import Told, tell
-from engagement.log.codec import PoisonError
-from engagement.log.money_codec import decode_money_envelope
+from engagement.log.money_codec import read_money_requests
 
 _SPENT: Final[dict[TransferReason, int]] = {
     "gift": 1, "house_share": 1, "hold": 1, "reversal": -1, "purchase": 0, "promotion": 0
@@ -39,7 +38,8 @@ class Derived(Struct, frozen=True):
 class Derivation:
     """The books of one partition, and from which offset each of their rows is."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, partitions: int) -> None:
+        self._partitions = partitions
         self.books = Books(partition)
         self.offset_of_request: dict[RequestKey, int] = {}
         self.offset_of_account: dict[str, int] = {}
@@ -51,12 +51,10 @@ class Derivation:
 
     def take(self, record: _Record) -> Iterator[Derived]:
         """Decide and book what is asked in a record. Raises BrokenInvariantError."""
-        try:
-            envelope, poison = decode_money_envelope(record.value)
-        except PoisonError:
-            self.poison += 1
-            return
+        envelope, poison = read_money_requests(record.value, self.books.partition, self._partitions)
         self.poison += len(poison)
+        if envelope is None:
+            return
         for asked in envelope.asks:
             decision = ledger.decide(self.books, envelope, asked)
             ledger.post(self.books, decision)

@@ -190,7 +190,8 @@ class _Verification:
 
     async def _partition(self, partition: int, end: int) -> Difference | None:
         """The first difference of one ledger partition: its tables, and what it told."""
-        driver, derivation = self._snapshot.driver, Derivation(partition)
+        driver = self._snapshot.driver
+        derivation = Derivation(partition, len(self._snapshot.texts[LEDGER_TOPIC]))
         transfers = TransferCheck(driver, partition)
         told = ToldCheck(
             LEDGER_TOPIC,

@@ -95,6 +95,7 @@ class Story:
         )
         envelope = encode_money_envelope(MoneyEnvelope("tests", [good]))
         await self.money.put(ANA, envelope.replace(b'"asks":[', b'"asks":[{"account":"x"},'))
+        await self.money.put(BOB, envelope)  # Of a wallet that is in another partition.
 
     async def battle(self) -> None:
         sides = [Side("r1", HOST), Side("r2", ANA)]
@@ -171,7 +172,8 @@ async def test_every_coin_is_followed_from_the_wallet_to_the_battle(
     assert (rooms.reversed, rooms.taken_back) == (10, 10)
     assert rooms.earned == 13 + 3 * 4  # 45 % of 30, three times of 10, each rounded down.
     assert (battles.ended, battles.scored, battles.points, battles.late) == (1, 20, 30, 10)
-    assert found.poison == 2
+    assert found.poison == 3
+    assert (await LedgerQueries(database).wallet(ANA)).coins == 1000 + 7 - 30 - 40 - 40
 
 
 def test_the_command_says_so(bed: LedgerBed, capsys: pytest.CaptureFixture[str]) -> None:
