@@ -131,7 +131,10 @@ def _cpu(instance: Instance) -> dict[str, float]:
 
 def _cpu_of(pid: int) -> float:
     """User and system time, of children that ended as well, s (proc(5): 14 to 17)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0  # It has ended; its parent counts it from now on.
     own = sum(map(int, fields[11:13])) / 100
     children = Path(f"/proc/{pid}/task/{pid}/children")
     living = children.read_text().split() if children.exists() else []

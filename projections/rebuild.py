@@ -12,23 +12,21 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from msgspec import Struct
-from sqlalchemy import Delete, delete, func, insert, select, text, tuple_
+from sqlalchemy import Delete, Index, delete, func, insert, select, text, tuple_
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from engagement.domain import limits
 from engagement.domain.events import ROOM_TOPIC
 from engagement.errors import ConflictError, UnavailableError
 from engagement.log.reader import LogReader
 from projections.compare import Difference, first_difference, same_rows
 from projections.projection import Projection
-from projections.room_facts import Batch, FactReader
-from projections.store import ProjectionStore
+from projections.rebuild_fold import SCHEMA, Folded, fold_up_to
+from projections.rebuild_share import SHARED_RECORDS_MIN, RebuildShare
+from projections.room_facts import FactReader
 from projections.tables import POSITIONS, TIMELINE
 
-SCHEMA: Final = "engagement_rebuild"
-"""Where the new tables grow up."""
 RETIRED: Final = "engagement_retired"
 """Where the old ones go for the moment between the exchange and their end."""
 _LOCK_KEY: Final = 0x72656264
@@ -43,6 +41,8 @@ _LOCK_TIMEOUT_MS: Final = 500
 _SWAP_PAUSE_S: Final = 0.1
 _INDEX_MEMORY_MB: Final = 128
 """For sorting; three times the server's default."""
+_INDEXES_AT_ONCE: Final = 2
+"""Each is one core's work."""
 
 
 def _forget_repeats() -> Delete:
@@ -75,9 +75,15 @@ Tell = Callable[[int, int], None]
 
 
 async def rebuild(
-    engine: AsyncEngine, bootstrap: str, projections: Sequence[type[Projection]], tell: Tell
+    engine: AsyncEngine,
+    bootstrap: str,
+    projections: Sequence[type[Projection]],
+    tell: Tell,
+    share: RebuildShare | None = None,
 ) -> Rebuilt:
     """Replace the tables of these projections by the fold of the log, up to the live position.
+
+    With `share`, another process folds half of a long log.
 
     Raises ConflictError when another rebuild runs, UnavailableError when it cannot catch up.
     """
@@ -89,7 +95,7 @@ async def rebuild(
         folding = _Rebuild(engine, connection, reader, projections, tell)
         try:
             await folding.prepare()
-            await folding.catch_up()
+            await folding.catch_up(share)
             return await folding.exchange()
         finally:
             await connection.rollback()
@@ -160,9 +166,14 @@ class _Rebuild:
         )
         await self._connection.commit()
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, share: RebuildShare | None) -> None:
         """Fold until the live positions are close; make the indexes when most of it is there."""
-        await self._fold_to(await self._live_positions())
+        goal = await self._live_positions()
+        is_long = self._left(goal) >= SHARED_RECORDS_MIN and len(goal) > 1
+        if share is not None and is_long:
+            await self._fold_shared(goal, share)
+        else:
+            await self._fold_to(goal)
         await self._index()
         for _ in range(_ROUNDS_MAX):
             goal = await self._live_positions()
@@ -221,19 +232,36 @@ class _Rebuild:
 
     async def _index(self) -> None:
         """Make the indexes: sorting once is half the work of inserting row by row."""
+        indexes = [
+            index
+            for table in self._tables
+            for index in sorted(table.indexes, key=lambda each: (not each.unique, str(each.name)))
+        ]
+        # The unique ones first and alone: repeats are taken out before others count them.
+        for index in (index for index in indexes if index.unique):
+            await self._make_unique(index)
+        waiting = iter([index for index in indexes if not index.unique])
+
+        async def make() -> None:
+            async with self._engine.connect() as plain:
+                connection = await plain.execution_options(schema_translate_map={None: SCHEMA})
+                for index in waiting:
+                    async with connection.begin():
+                        await _sort_in_memory(connection)
+                        await connection.execute(CreateIndex(index))
+
+        await asyncio.gather(*(make() for _ in range(_INDEXES_AT_ONCE)))
+
+    async def _make_unique(self, index: Index) -> None:
         async with self._connection.begin():
-            await self._connection.execute(
-                text(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY_MB}MB'")
-            )
-            for table in self._tables:
-                for index in sorted(table.indexes, key=lambda each: str(each.name)):
-                    try:
-                        async with self._connection.begin_nested():
-                            await self._connection.execute(CreateIndex(index))
-                    except IntegrityError:
-                        # Repeats are rare: looked for only when the index has found one.
-                        await self._connection.execute(_FORGET_REPEATS)
-                        await self._connection.execute(CreateIndex(index))
+            await _sort_in_memory(self._connection)
+            try:
+                async with self._connection.begin_nested():
+                    await self._connection.execute(CreateIndex(index))
+            except IntegrityError:
+                # Repeats are rare: looked for only when the index has found one.
+                await self._connection.execute(_FORGET_REPEATS)
+                await self._connection.execute(CreateIndex(index))
 
     async def _live_positions(self) -> dict[int, int]:
         async with self._engine.connect() as live:
@@ -243,31 +271,64 @@ class _Rebuild:
         return sum(max(0, goal.get(number, 0) - at) for number, at in self._next.items())
 
     async def _fold_to(self, goal: Mapping[int, int]) -> None:
-        behind = {number: at for number, at in self._next.items() if at < goal.get(number, 0)}
-        if not behind:
-            return
-        await self._reader.assign(behind)
-        ends = {number: goal[number] for number in behind}
-        store = ProjectionStore(self._connection, ROOM_TOPIC, None, SCHEMA)
-        writing: asyncio.Task[int] | None = None
         total = sum(goal.values())
+        done = Folded(self._records, self._folded_facts)
+
+        def told(folded: Folded) -> None:
+            self._count(done, folded)
+            self._tell(sum(self._next.values()), total)
+
+        await fold_up_to(
+            *(self._connection, self._reader, self._projections, self._facts),
+            self._next,
+            goal,
+            told,
+        )
+
+    async def _fold_shared(self, goal: Mapping[int, int], share: RebuildShare) -> None:
+        """The first and long way: half of it in another process."""
+        mine, theirs = _halves(goal)
+        total, elsewhere = sum(goal.values()), 0
+        own = {number: self._next[number] for number in mine}
+        done = Folded(self._records, self._folded_facts)
+
+        def told(folded: Folded) -> None:
+            self._count(done, folded)
+            self._tell(sum(own.values()) + elsewhere, total)
+
+        def told_elsewhere(records: int) -> None:
+            nonlocal elsewhere
+            elsewhere = records
+
+        names = [projection.name for projection in self._projections]
+        other = asyncio.create_task(share.fold(theirs, len(self._next), names, told_elsewhere))
         try:
-            async for records in self._reader.read_to(ends, limits.PROJECTION_BATCH_RECORDS):
-                batch = Batch(self._projections)
-                batch.fold(records, self._facts, self._next)
-                # As in the runner: fold this batch while the database writes the one before.
-                if writing is not None:
-                    await writing
-                writing = asyncio.create_task(store.write(batch))
-                self._next.update({number: span.end for number, span in batch.spans.items()})
-                self._records += len(records)
-                self._folded_facts += batch.facts
-                self._tell(sum(self._next.values()), total)
-            if writing is not None:
-                await writing
+            await fold_up_to(
+                *(self._connection, self._reader, self._projections, self._facts), own, mine, told
+            )
+            folded = await other
         finally:
-            if writing is not None:
-                await asyncio.gather(writing, return_exceptions=True)
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
+        self._next.update(mine)
+        self._next.update(theirs)
+        self._count(Folded(self._records, self._folded_facts), folded)
+
+    def _count(self, before: Folded, folded: Folded) -> None:
+        self._records = before.records + folded.records
+        self._folded_facts = before.facts + folded.facts
+
+
+def _halves(goal: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Two shares of about the same number of records."""
+    halves: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    for number, records in sorted(goal.items(), key=lambda item: -item[1]):
+        min(halves, key=lambda half: sum(half.values()))[number] = records
+    return halves
+
+
+async def _sort_in_memory(connection: AsyncConnection) -> None:
+    await connection.execute(text(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY_MB}MB'"))
 
 
 async def _positions(live: AsyncConnection, *, lock: bool = False) -> dict[int, int]:

@@ -11,6 +11,7 @@ from engagement.settings import Settings
 from projections.projection import Projection
 from projections.rebuild import Rebuilt
 from projections.rebuild import rebuild as rebuild_projections
+from projections.rebuild_share import RebuildShare
 from projections.registry import PROJECTIONS, named
 
 
@@ -51,6 +52,8 @@ async def _rebuild(settings: Settings, name: str | None) -> Rebuilt:
     engine = create_engine(settings, synchronous_commit="off", plan_cache_mode="auto")
     try:
         with counted("rebuilding " + (name or "all")) as tell:
-            return await rebuild_projections(engine, settings.bootstrap_servers, projections, tell)
+            return await rebuild_projections(
+                engine, settings.bootstrap_servers, projections, tell, RebuildShare()
+            )
     finally:
         await engine.dispose()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,13 +12,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engagement.database.tables import METADATA as LIVE
 from engagement.domain import events
-from engagement.errors import BadRequestError, ConflictError
+from engagement.errors import BadRequestError, ConflictError, UnavailableError
 from engagement.log.topics import partition_of
 from engagement.settings import Settings
 from projections.compare import Difference
 from projections.queries import RoomQueries
 from projections.rebuild import rebuild
+from projections.rebuild_fold import Folded
+from projections.rebuild_share import RebuildShare
 from projections.registry import PROJECTIONS, named
 from projections.runner import Projector
 from projections.tables import LIKES, METADATA, TIMELINE, TOMBSTONES
@@ -123,10 +127,59 @@ async def test_two_rebuilds_make_the_same_rows(
             text("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'engagement%'")
         )
         assert schemas.all() == [], "nothing is left behind"
+        everything: Any = [*LIVE, METADATA]
         differences = await connection.run_sync(
-            lambda sync: compare_metadata(MigrationContext.configure(sync), METADATA)
+            lambda sync: compare_metadata(MigrationContext.configure(sync), everything)
         )
         assert differences == [], "the tables that were moved in are those of the migrations"
+
+
+async def test_two_processes_share_a_long_log_and_make_the_same_rows(
+    engines: Settings,
+    database: AsyncEngine,
+    facts: FactLog,
+    projector: Projector,
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await a_room_with_history(engines, database, facts, room)
+    monkeypatch.setattr("projections.rebuild.SHARED_RECORDS_MIN", 1)
+    shared = SharedFold(process_environment(engines))
+    rebuilt = await rebuild(
+        database, engines.bootstrap_servers, PROJECTIONS, lambda done, total: None, shared
+    )
+    assert 0 < shared.records < rebuilt.records, "each of them folded a part"
+    assert rebuilt.difference is None
+    assert await first_difference(engines, database) is None
+
+
+async def test_a_share_that_fails_fails_the_rebuild(
+    engines: Settings,
+    database: AsyncEngine,
+    facts: FactLog,
+    projector: Projector,
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await a_room_with_history(engines, database, facts, room)
+    monkeypatch.setattr("projections.rebuild.SHARED_RECORDS_MIN", 1)
+    lost = RebuildShare(process_environment(engines) | {"ENGAGEMENT_DATABASE_PORT": "19999"})
+    with pytest.raises(UnavailableError, match="share of the rebuild"):
+        await rebuild(
+            database, engines.bootstrap_servers, PROJECTIONS, lambda done, total: None, lost
+        )
+    assert await first_difference(engines, database) is None, "nothing has changed"
+
+
+class SharedFold(RebuildShare):
+    """Knows how much it has folded."""
+
+    records = 0
+
+    async def fold(self, *arguments: Any) -> Folded:
+        folded = await super().fold(*arguments)
+        self.records = folded.records
+        return folded
 
 
 async def test_only_one_rebuild_runs_at_a_time(
