@@ -89,11 +89,6 @@ def takes_rooms(state: BattleState) -> bool:
     return state.status in ("running", "settling") or state.punishing
 
 
-def top_supporters(state: BattleState) -> list[Supporter]:
-    """Who gave most, over all sides."""
-    return state.top
-
-
 def ranked(top: list[Supporter], given: Mapping[SupporterKey, int]) -> list[Supporter]:
     """The top after some have given: their new totals, all others unchanged.
 

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from engagement.domain import limits
 from engagement.domain.battle_events import ScoreWindow, Supporter
-from engagement.domain.battles import BattleState, top_supporters
+from engagement.domain.battles import BattleState
 from engagement.domain.events import rfc3339
 from engagement.domain.names import ROOM_ID_PATTERN
 
@@ -84,7 +84,7 @@ def battle_view(state: BattleState) -> BattleView:
         windows=state.windows,
         punish_s=state.punish_s,
         punishing=state.punishing,
-        top=top_supporters(state),
+        top=state.top,
         expires=rfc3339(state.expires_us),
         started=rfc3339(state.started_us) if state.started_us else None,
         deadline=rfc3339(state.deadline_us) if state.deadline_us else None,
