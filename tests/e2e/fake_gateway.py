@@ -24,6 +24,7 @@ from engagement.domain import events
 from engagement.domain.events import Decided, rfc3339
 from engagement.domain.media_time import Stamp
 from engagement.gateway.pages import mount_pages
+from tests.e2e.fake_money import FakeBattle, FakeMoney
 
 EPOCH_BEGAN_S_AGO = 60
 
@@ -54,6 +55,10 @@ class FakeGateway:
         self.is_known = True
         self.refusals: dict[str, str] = {}
         self.window = 0
+        self.money = FakeMoney()
+        self.battle: FakeBattle | None = None
+        self.battle_calls: list[tuple[str, str, Any]] = []
+        """Verb, battle and body of each call about a battle."""
         began_ms = time.time() * 1000 - EPOCH_BEGAN_S_AGO * 1000
         self.anchors = [_anchor(1, began_ms, 0.0)]
         self._app = FastAPI()
@@ -136,6 +141,25 @@ class FakeGateway:
         await self.publish(fact)
         return str(fact["id"])
 
+    async def gift(self, actor: str, name: str, count: int = 1, **fields: Any) -> str:
+        """Publish a gift of somebody; its id."""
+        fact = self.fact("gift.sent", self.money.gift(actor, name, count), actor=actor, **fields)
+        await self.publish(fact)
+        return str(fact["id"])
+
+    async def tell(self, kind: str, data: Any, **fields: Any) -> str:
+        """Publish any other fact; its id."""
+        fact = self.fact(kind, data, **fields)
+        await self.publish(fact)
+        return str(fact["id"])
+
+    async def end_media(self) -> None:
+        """The host's stream ends: media time stands still at its last frame."""
+        now_ms = time.time() * 1000
+        anchor = _anchor(int(self.anchors[-1]["epoch"]), now_ms, self.media_ms()) | {"ended": True}
+        self.anchors.append(anchor)
+        await self.broadcast({"t": "clock", "anchor": anchor})
+
     async def republish(self) -> None:
         """The host's stream starts anew: a new epoch at media time 0."""
         anchor = _anchor(int(self.anchors[-1]["epoch"]) + 1, time.time() * 1000, 0.0)
@@ -158,7 +182,8 @@ class FakeGateway:
 
     def view(self) -> dict[str, Any]:
         media = {"epoch": self.anchors[-1]["epoch"], "pts_ms": round(self.media_ms())}
-        counts = {"online": self.online, "likes": self.likes, "battle": None}
+        battle = None if self.battle is None else self.battle.view()
+        counts = {"online": self.online, "likes": self.likes, "battle": battle}
         return {**self.room, **counts, "media": media, "cursor": self.cursor}
 
     # --- what it serves ------------------------------------------------------------------------
@@ -198,6 +223,8 @@ class FakeGateway:
             following = str(after + limit) if len(rest) > limit else None
             return JSONResponse({"items": rest[:limit], "next": following})
 
+        self._money_routes()
+
         @app.websocket("/v1/rooms/{room}/live")
         async def live(socket: WebSocket, room: str, cursor: str = "") -> None:
             await socket.accept("engagement.v1")
@@ -210,6 +237,34 @@ class FakeGateway:
                     await socket.close(3503)
             if visitor in self.visitors:
                 self.visitors.remove(visitor)
+
+    def _money_routes(self) -> None:
+        app = self._app
+
+        @app.get("/v1/gifts")
+        async def gifts() -> JSONResponse:
+            return JSONResponse({"items": self.money.catalogue, "next": None})
+
+        @app.get("/v1/accounts/{account}")
+        async def wallet(account: str, request: Request) -> JSONResponse:
+            assert request.headers["x-user"] == account
+            view = {"account": account, "coins": self.money.coins(account), "held": 0}
+            return JSONResponse(view)
+
+        @app.get("/v1/rooms/{room}/leaderboard")
+        async def leaderboard(room: str, period: str) -> JSONResponse:
+            items = self.money.leaderboard()[: 1 if period == "day" else None]
+            return JSONResponse({"items": items, "next": None})
+
+        @app.put("/v1/battles/{battle}")
+        async def invite(battle: str, request: Request) -> JSONResponse:
+            self.battle_calls.append(("invite", battle, await request.json()))
+            return JSONResponse({}, 201)
+
+        @app.post("/v1/battles/{battle}/{verb}")
+        async def answer(battle: str, verb: str) -> JSONResponse:
+            self.battle_calls.append((verb, battle, None))
+            return JSONResponse({})
 
     async def _serve(self, visitor: Visitor) -> None:
         socket = visitor.socket
@@ -227,7 +282,8 @@ class FakeGateway:
         }
         posted = [fact for fact in self.facts if fact["type"] == "comment.posted"]
         if not is_recovered:
-            hello["snapshot"] = {**self.view(), "comments": posted[-50:], "top_senders": []}
+            hello["snapshot"] = {**self.view(), "comments": posted[-50:]}
+            hello["snapshot"]["top_senders"] = self.money.top_senders()
         await socket.send_json(hello)
         if is_recovered:
             missed = self.facts[int(visitor.cursor.partition("-")[2]) :]
@@ -251,8 +307,22 @@ class FakeGateway:
         await visitor.socket.send_json({"t": "ack", "results": results})
         actor = visitor.token.split(":")[1]
         for request, result in zip(frame["events"], results, strict=True):
-            if result["status"] == "accepted":
+            if request["type"] == "gift.send" and self.money.is_deciding:
+                await self._pay(visitor, request, actor)
+            elif result["status"] == "accepted":
                 await self._decide(request, actor)
+
+    async def _pay(self, visitor: Visitor, request: dict[str, Any], actor: str) -> None:
+        """The ledger's decision: its outcome to the sender, its fact to everyone."""
+        if request["id"] in {fact["id"] for fact in self.facts}:
+            return
+        bought = self.money.buy(actor, request["data"])
+        outcome = {"id": request["id"], "status": "paid"}
+        if isinstance(bought, str):
+            outcome |= {"status": "refused", "code": bought}
+        else:
+            await self.publish(self.fact("gift.sent", bought, id=request["id"], actor=actor))
+        await visitor.socket.send_json({"t": "outcome", "results": [outcome]})
 
     def _result(self, request: dict[str, Any]) -> dict[str, Any]:
         known = {fact["id"] for fact in self.facts}

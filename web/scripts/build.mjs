@@ -29,6 +29,10 @@ const result = await build({
   metafile: true,
   entryNames: "[name]-[hash]",
   chunkNames: "[name]-[hash]",
+  // The art of the gifts: files, because the pages' policy forbids data: addresses.
+  assetNames: "[name]-[hash]",
+  loader: { ".svg": "file" },
+  publicPath: "/static",
   alias: { "@live-engagement/client": join(web, "client", "src", "index.ts") },
   tsconfigRaw: {},
   logLevel: "warning",

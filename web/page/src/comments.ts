@@ -1,7 +1,8 @@
 /** The comments of one pane: what was released, and our own that are on their way. */
 import type { Echo, EventOf, LiveEvent, Release } from "@live-engagement/client";
+import { avatar } from "./avatar.js";
 import { el, trim } from "./dom.js";
-import { hue, initial, mediaTime } from "./format.js";
+import { hue, mediaTime } from "./format.js";
 import { setIdentity } from "./strip.js";
 import { refusal } from "./words.js";
 
@@ -42,9 +43,10 @@ export class CommentList {
     this.#append(item);
   }
 
-  /** A line that is not a comment. */
-  note(text: string, release: Release<LiveEvent>): void {
-    const item = el("li", { class: "note" }, text);
+  /** A line that is not a comment; with a picture it stands out. */
+  note(text: string, release: Release<LiveEvent>, picture: HTMLElement | null = null): void {
+    const kind = picture === null ? "note" : "note gift-note";
+    const item = el("li", { class: kind }, picture, el("span", { dir: "auto" }, text));
     setIdentity(item, release);
     this.#append(item);
   }
@@ -98,13 +100,10 @@ export class CommentList {
 }
 
 function commentItem(author: string, text: string, kind: string): HTMLElement {
-  const avatar = el("span", { class: "avatar", "aria-hidden": "true" }, initial(author));
   const name = el("span", { class: "author" }, author);
-  const color = hue(author);
-  avatar.style.background = `linear-gradient(135deg, hsl(${color} 70% 52%), hsl(${(color + 50) % 360} 70% 38%))`;
-  name.style.color = `hsl(${color} 85% 78%)`;
+  name.style.color = `hsl(${hue(author)} 85% 78%)`;
   const body = el("span", { class: "text", dir: "auto" }, text);
-  return el("li", { class: `comment ${kind}` }, avatar, el("span", { class: "line" }, name, " ", body));
+  return el("li", { class: `comment ${kind}` }, avatar(author), el("span", { class: "line" }, name, " ", body));
 }
 
 function lineOf(item: HTMLElement): HTMLElement {

@@ -19,10 +19,11 @@ export class Composer {
   #taps = 0;
   #tapped: (taps: number) => void;
 
-  constructor(room: Room, user: string, tapped: (taps: number) => void) {
+  /** `beside`: a control that stands next to the box. */
+  constructor(room: Room, user: string, tapped: (taps: number) => void, beside: HTMLElement | null = null) {
     this.#room = room;
     this.#tapped = tapped;
-    const form = el("form", { class: "composer" }, el("span", { class: "me", title: `You are ${user}` }, user), this.#input, this.#send, this.#heart);
+    const form = el("form", { class: "composer" }, el("span", { class: "me", title: `You are ${user}` }, user), this.#input, this.#send, beside, this.#heart);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#submit();
@@ -37,7 +38,7 @@ export class Composer {
     if (text === "") return;
     this.#input.value = "";
     const outcome = await this.#room.send("comment.post", { text });
-    if (outcome.status === "rejected") this.#tell(refusal(outcome.code));
+    if (outcome.status === "rejected") this.tell(refusal(outcome.code));
   }
 
   #tap(): void {
@@ -54,10 +55,11 @@ export class Composer {
     const taps = this.#taps;
     this.#taps = 0;
     const outcome = await this.#room.send("like.tap", { count: taps });
-    if (outcome.status === "rejected") this.#tell(refusal(outcome.code));
+    if (outcome.status === "rejected") this.tell(refusal(outcome.code));
   }
 
-  #tell(text: string): void {
+  /** Say something to the viewer, for a moment. */
+  tell(text: string): void {
     clearTimeout(this.#noticeTimer);
     this.#notice.textContent = text;
     this.#noticeTimer = window.setTimeout(() => (this.#notice.textContent = ""), NOTICE_MS);

@@ -4,8 +4,10 @@ import { el } from "./dom.js";
 import { lane } from "./strip.js";
 
 const BINS = 240;
-const COLORS = { like: "#ff5c7c", viewer: "#8b8cff", comment: "#5ee6d0", room: "#ffffff" } as const;
-const LANES = ["comment", "like", "viewer", "room"] as const;
+const COLORS = {
+  like: "#ff5c7c", viewer: "#8b8cff", comment: "#5ee6d0", gift: "#ffc66b", battle: "#4da3ff", room: "#ffffff",
+} as const;
+const LANES = ["comment", "gift", "like", "viewer", "battle", "room"] as const;
 
 export class Density {
   readonly canvas = el("canvas", { class: "density", "aria-hidden": "true" });

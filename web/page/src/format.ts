@@ -8,6 +8,11 @@ export function count(value: number): string {
   return Math.abs(value) < 10_000 ? whole.format(value) : short.format(value);
 }
 
+/** 1,234,567: where every coin counts. */
+export function exact(value: number): string {
+  return whole.format(value);
+}
+
 /** Media time: `1:02:03.4`, `2:03.4`, and `-0:00.5` before the first frame. */
 export function mediaTime(ms: number, digits = 1): string {
   const unit = 10 ** digits;
@@ -17,6 +22,12 @@ export function mediaTime(ms: number, digits = 1): string {
   const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   const clock = h > 0 ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
   return `${ms < 0 && total > 0 ? "-" : ""}${clock}${fraction}`;
+}
+
+/** What is left: `1:05`, `0:09`. Zero only when nothing is. */
+export function countdown(ms: number): string {
+  const seconds = Math.ceil(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${pad(seconds % 60)}`;
 }
 
 /** 0.8 ms, 24 ms, 1.3 s. */

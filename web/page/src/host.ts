@@ -1,6 +1,7 @@
 /** The host's page: the room as it happens, and the means to keep it friendly. */
-import { connect, type EventOf, type LiveEvent, type Outcome, type RequestData, type RequestType, type Room, type Snapshot } from "@live-engagement/client";
-import { ApiError, closeRoom, getRoom, openRoom } from "./api.js";
+import { Api, ApiError, Combos, connect, isBattleEvent, type Combo, type EventOf, type LiveEvent, type Outcome, type Release, type RequestData, type RequestType, type Room, type Snapshot } from "@live-engagement/client";
+import { giftImage } from "./art.js";
+import { BattleDesk } from "./battle-desk.js";
 import { CommentList } from "./comments.js";
 import { el } from "./dom.js";
 import { count } from "./format.js";
@@ -13,6 +14,7 @@ const MUTE_S = 300;
 const RATE_WINDOW_MS = 60_000;
 const SILENCED_MAX = 100;
 const NOTICE_MS = 5_000;
+const BATTLE_DRAW_MS = 250;
 
 export function showHost(app: HTMLElement, name: string): void {
   const frame = shell(app, name, "host");
@@ -23,7 +25,7 @@ async function enter(frame: Shell, name: string): Promise<void> {
   const identity = identify();
   let snapshot: Snapshot | null = null;
   try {
-    snapshot = await getRoom(name);
+    snapshot = await new Api({ url: location.origin }).room(name);
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 404) {
       frame.cover("The room cannot be read", String(error));
@@ -51,7 +53,7 @@ function offerToOpen(frame: Shell, name: string, token: string, title: string): 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     button.disabled = true;
-    openRoom(name, input.value.trim(), token).then(
+    new Api({ url: location.origin, token }).openRoom(name, input.value.trim()).then(
       () => location.reload(),
       (error: unknown) => {
         button.disabled = false;
@@ -64,6 +66,9 @@ function offerToOpen(frame: Shell, name: string, token: string, title: string): 
 
 class HostDesk {
   #room: Room;
+  #api: Api;
+  #battles: BattleDesk;
+  #combos = new Combos();
   #frame: Shell;
   #comments: CommentList;
   #removed = new Set<string>();
@@ -84,6 +89,9 @@ class HostDesk {
     });
     // No playhead: the host is where the media time comes from, so everything is shown at once.
     this.#room = connect(name, { url: location.origin, token });
+    this.#api = new Api({ url: location.origin, token });
+    const serverMs = () => this.#room.server.at(this.#room.now());
+    this.#battles = new BattleDesk(this.#api, name, serverMs, (text) => this.#say(text));
     frame.head.append(new StatusPill(this.#room).root);
     const figure = (value: HTMLElement, label: string) => el("div", { class: "figure-card" }, value, el("span", {}, label));
     frame.main.append(
@@ -91,14 +99,16 @@ class HostDesk {
         "aside",
         { class: "desk" },
         el("div", { class: "figure-cards" }, figure(this.#online, "watching"), figure(this.#likes, "likes"), figure(this.#rate, "comments a minute")),
+        this.#battles.root,
         el("section", { class: "card" }, el("h2", {}, "Muted and banned"), this.#nobody, this.#silenced),
-        this.#endButton(name, token),
+        this.#endButton(name),
         this.#notice,
       ),
       el("section", { class: "card stream", "aria-label": "Comments" }, el("h2", {}, "Comments"), this.#comments.root),
     );
     this.#listen();
     setInterval(() => this.#countRate(), 1_000);
+    setInterval(() => this.#battles.draw(performance.now()), BATTLE_DRAW_MS);
   }
 
   #listen(): void {
@@ -107,16 +117,31 @@ class HostDesk {
       this.#frame.setLive(snapshot.status === "open");
       this.#online.textContent = count(snapshot.online);
       this.#likes.textContent = count(snapshot.likes);
+      this.#battles.reset(snapshot.battle);
     });
     this.#room.on("event", (event, release) => {
       if (event.type === "comment.posted") {
         this.#commentsMs.push(Date.parse(event.time));
         this.#comments.add(event, release, event.actorid === this.#host, this.#removed.has(event.id));
-      } else this.#take(event);
+      } else if (event.type === "gift.sent" || event.type === "gift.combo.ended") this.#thank(event, release);
+      else if (isBattleEvent(event)) this.#battles.take(event);
+      else this.#take(event);
     });
     this.#room.on("state", (state) => {
       if (state.state === "closed" && state.code !== 1000) this.#frame.cover(closing(state.code));
     });
+  }
+
+  /** Gifts are told when they are whole: at the end of a combo, or at once without one. */
+  #thank(event: EventOf<"gift.sent" | "gift.combo.ended">, release: Release<LiveEvent>): void {
+    let combo: Combo | null;
+    if (event.type === "gift.sent") {
+      const begun = this.#combos.add(event);
+      combo = begun.isEnded ? begun : null;
+    } else combo = this.#combos.end(event);
+    if (combo === null) return;
+    const text = `${combo.actor} sent ${combo.count > 1 ? `${count(combo.count)} × ` : ""}${combo.name}`;
+    this.#comments.note(text, release, giftImage(combo.animation));
   }
 
   #take(event: LiveEvent): void {
@@ -183,7 +208,7 @@ class HostDesk {
     this.#rate.textContent = count(this.#commentsMs.length);
   }
 
-  #endButton(name: string, token: string): HTMLElement {
+  #endButton(name: string): HTMLElement {
     const button = el("button", { type: "button", class: "danger" }, "End this live");
     let isArmed = false;
     button.addEventListener("click", () => {
@@ -193,7 +218,7 @@ class HostDesk {
         return;
       }
       button.disabled = true;
-      closeRoom(name, token).catch((error: unknown) => {
+      this.#api.closeRoom(name).catch((error: unknown) => {
         button.disabled = false;
         this.#say(String((error as Error).message));
       });

@@ -1,14 +1,21 @@
 /** One viewer's screen: a player, and the events that its playhead has released. */
-import type { Echo, LiveEvent, Playhead, Release, Snapshot, Track } from "@live-engagement/client";
+import { battleOf, foldBattle, isBattleEvent, verdict, type Battle, type Echo, type LiveEvent, type MediaTime, type Playhead, type Release, type SenderCoins, type Snapshot, type Track } from "@live-engagement/client";
+import { giftImage } from "./art.js";
+import type { GiftLook } from "./banners.js";
+import { BattleBar } from "./battle-bar.js";
 import { CommentList, type CommentListOptions } from "./comments.js";
 import { el, icon, ICONS } from "./dom.js";
-import { count, duration, mediaTime } from "./format.js";
+import { count, duration } from "./format.js";
+import { GiftLayer, type GiftEvent, type GiftNote } from "./gift-layer.js";
+import { labelOf, noteOf } from "./labels.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 
 const STATS_EVERY_MS = 250;
+const VICTORY_CONFETTI = 80;
 
 export interface PaneOptions {
+  room: string;
   title: string;
   subtitle: string;
   delayMs: number;
@@ -16,6 +23,16 @@ export interface PaneOptions {
   /** Ids of comments that moderators took down, of all panes. */
   removed: Set<string>;
   isOwn?: (id: string) => boolean;
+  /** Server time at which the frame on screen was the newest; null where nobody knows. */
+  serverMs?: (position: MediaTime) => number | null;
+  openBoard?: () => void;
+}
+
+/** The room at a moment, for the playhead that gets there. */
+interface Arriving {
+  battle: Battle | null;
+  senders: readonly SenderCoins[];
+  asOf: MediaTime | null;
 }
 
 export class Pane {
@@ -23,6 +40,8 @@ export class Pane {
   readonly comments: CommentList;
   #player: HTMLCanvasElement;
   #stage: Stage;
+  #gifts: GiftLayer;
+  #battleBar: BattleBar;
   #strip = new Strip();
   #online = el("b", {}, "–");
   #likes = el("b", {}, "–");
@@ -31,6 +50,8 @@ export class Pane {
   #options: PaneOptions;
   #playhead: Playhead | null = null;
   #track: Track | null = null;
+  #battle: Battle | null = null;
+  #arriving: Arriving | null = null;
   #likesTotal = 0;
   #viewersWindow = -1;
   #ownTaps = 0;
@@ -40,38 +61,19 @@ export class Pane {
     this.#options = options;
     this.#player = el("canvas", { class: "player", "data-transport": "synthetic", "data-delay-ms": options.delayMs, role: "img", "aria-label": "The host's clock" });
     this.#stage = new Stage(this.#player);
+    this.#gifts = new GiftLayer(this.#stage, options.openBoard ?? (() => undefined));
+    this.#battleBar = new BattleBar(options.room);
     this.comments = new CommentList(options.comments);
     this.root = el(
       "section",
       { class: "pane", "data-pane": "synthetic", "data-delay-ms": options.delayMs, "aria-label": options.title },
       this.#player,
-      el(
-        "header",
-        { class: "pane-head" },
-        el("div", { class: "delay" }, el("h2", {}, options.title), el("p", {}, options.subtitle)),
-        el(
-          "div",
-          { class: "counters" },
-          el("span", { class: "counter", title: "viewers" }, icon(ICONS.eye), this.#online, el("span", { class: "visually-hidden" }, " watching")),
-          el("span", { class: "counter likes", title: "likes" }, icon(ICONS.heart, "fill"), this.#likes, el("span", { class: "visually-hidden" }, " likes")),
-        ),
-      ),
+      this.#head(options),
+      this.#battleBar.root,
       el("div", { class: "scrim" }),
-      this.comments.root,
-      el(
-        "footer",
-        { class: "pane-foot" },
-        el(
-          "div",
-          { class: "legend" },
-          el("span", { class: "key lane-comment" }, "comments"),
-          el("span", { class: "key lane-like" }, "likes"),
-          el("span", { class: "key lane-viewer" }, "viewers"),
-          el("span", { class: "figure" }, "waiting ", this.#waiting),
-          el("span", { class: "figure", title: "median distance from the stamp" }, "release error ", this.#error),
-        ),
-        this.#strip.root,
-      ),
+      el("div", { class: "lower" }, this.#gifts.banners.root, this.comments.root),
+      this.#foot(),
+      this.#gifts.spectacle.root,
     );
   }
 
@@ -81,22 +83,31 @@ export class Pane {
     this.#track = track;
   }
 
-  /** The room's figures as they were when we came, or came back. */
-  reset(snapshot: Pick<Snapshot, "online" | "likes">): void {
+  /** The room as it was when we came, or came back. */
+  reset(snapshot: Partial<Snapshot> & Pick<Snapshot, "online" | "likes">): void {
     this.#setOnline(snapshot.online);
     this.#setLikes(snapshot.likes);
+    this.#stage.setHost(snapshot.host ?? "");
+    const { media } = snapshot;
+    this.begin(battleOf(snapshot.battle), snapshot.top_senders ?? [], media ? { epoch: media.epoch, ptsMs: media.pts_ms } : null);
+  }
+
+  /** A battle and senders as of a moment, shown when this playhead gets there. */
+  begin(battle: Battle | null, senders: readonly SenderCoins[], asOf: MediaTime | null): void {
+    this.#arriving = { battle, senders, asOf };
   }
 
   /** Show an event: its moment has come. */
   release(release: Release<LiveEvent>, nowMs: number): void {
     const { event } = release;
+    const isOwn = this.#options.isOwn?.(event.id) ?? false;
     const isComment = event.type === "comment.posted";
-    if (isComment) {
-      const isOwn = this.#options.isOwn?.(event.id) ?? false;
-      this.comments.add(event, release, isOwn, this.#options.removed.has(event.id));
-    }
-    const note = noteOf(event);
-    if (note !== null) this.comments.note(note, release);
+    if (isComment) this.comments.add(event, release, isOwn, this.#options.removed.has(event.id));
+    if (isBattleEvent(event)) this.#setBattle(foldBattle(this.#battle, event), nowMs);
+    if (event.type === "room.opened") this.#gifts.reset([], null);
+    const gift = isGiftEvent(event) ? this.#gifts.release(event, release, isOwn, nowMs) : null;
+    const note = gift?.text ?? noteOf(event, this.#battle);
+    if (note !== null) this.#note(note, gift, release);
     if (event.type === "likes.counted" && event.data.room_total > this.#likesTotal) {
       const others = Math.max(0, event.data.count - this.#ownTaps);
       this.#ownTaps = Math.max(0, this.#ownTaps - event.data.count);
@@ -117,8 +128,13 @@ export class Pane {
   }
 
   echo(echo: Echo, user: string): void {
-    const waiting = this.#options.delayMs > 1_000 ? `on air here in ${duration(this.#options.delayMs)}` : "on air";
-    this.comments.echo(echo, user, waiting);
+    this.comments.echo(echo, user, this.#onAir());
+  }
+
+  /** One of our own gifts, before its moment on this screen. */
+  echoGift(echo: Echo, look: GiftLook, refused: string, nowMs: number): void {
+    const stage = echo.status === "refused" ? refused : echo.status === "sending" ? "sending…" : this.#onAir();
+    this.#gifts.echo(echo, look, stage, nowMs);
   }
 
   /** A moderator took a comment down: at once, whatever the playhead. */
@@ -130,15 +146,26 @@ export class Pane {
   clear(): void {
     this.comments.clear();
     this.#strip.clear();
+    this.#gifts.clear();
     this.#viewersWindow = -1;
     this.#likesTotal = 0;
   }
 
   draw(nowMs: number): void {
     const position = this.#playhead?.position(nowMs) ?? null;
+    this.#arrive(position, nowMs);
+    const serverMs = position === null ? null : (this.#options.serverMs?.(position) ?? null);
+    const isFighting = this.#battleBar.draw(position, serverMs, nowMs);
+    this.root.classList.toggle("fighting", isFighting);
+    const rivals = isFighting ? (this.#battle?.sides ?? []) : [];
+    this.#stage.setRivals(rivals.filter((side) => side.room !== this.#options.room).map((side) => side.host));
     this.#stage.draw(position, nowMs);
+    this.#gifts.draw(nowMs);
     this.#strip.draw(position, this.#track?.upcoming() ?? []);
-    if (nowMs - this.#statsMs < STATS_EVERY_MS) return;
+    if (nowMs - this.#statsMs >= STATS_EVERY_MS) this.#drawStats(position, nowMs);
+  }
+
+  #drawStats(position: MediaTime | null, nowMs: number): void {
     this.#statsMs = nowMs;
     if (position !== null) {
       this.#player.dataset["epoch"] = String(position.epoch);
@@ -148,6 +175,67 @@ export class Pane {
     if (stats === undefined) return;
     this.#waiting.textContent = String(stats.held);
     this.#error.textContent = stats.errorP50Ms === null ? "–" : duration(stats.errorP50Ms);
+  }
+
+  #head({ title, subtitle }: PaneOptions): HTMLElement {
+    return el(
+      "header",
+      { class: "pane-head" },
+      el("div", { class: "delay" }, el("h2", {}, title), el("p", {}, subtitle)),
+      el(
+        "div",
+        { class: "counters" },
+        this.#gifts.supporters.root,
+        el("span", { class: "counter", title: "viewers" }, icon(ICONS.eye), this.#online, el("span", { class: "visually-hidden" }, " watching")),
+        el("span", { class: "counter likes", title: "likes" }, icon(ICONS.heart, "fill"), this.#likes, el("span", { class: "visually-hidden" }, " likes")),
+      ),
+    );
+  }
+
+  #foot(): HTMLElement {
+    const keys = (["comment", "gift", "like", "viewer", "battle"] as const).map((name) =>
+      el("span", { class: `key lane-${name}` }, name === "battle" ? "PK" : `${name}s`),
+    );
+    const legend = el(
+      "div",
+      { class: "legend" },
+      ...keys,
+      el("span", { class: "figure" }, "waiting ", this.#waiting),
+      el("span", { class: "figure", title: "median distance from the stamp" }, "release error ", this.#error),
+    );
+    return el("footer", { class: "pane-foot" }, legend, this.#strip.root);
+  }
+
+  #note(text: string, gift: GiftNote | null, release: Release<LiveEvent>): void {
+    this.comments.note(text, release, gift === null ? null : giftImage(gift.animation));
+  }
+
+  /** The playhead has come to the moment of the snapshot: what it says holds from here on. */
+  #arrive(position: MediaTime | null, nowMs: number): void {
+    const arriving = this.#arriving;
+    if (arriving === null || (position !== null && isBefore(position, arriving.asOf))) return;
+    this.#arriving = null;
+    this.#gifts.reset(arriving.senders, arriving.asOf);
+    const { battle } = arriving;
+    const isKnown = battle !== null && this.#battle?.battle === battle.battle && this.#battle.revision >= battle.revision;
+    // The end of a battle is told to those who were there.
+    const isOver = battle?.status === "ended" && battle.punishUntilMs === null && this.#battle?.battle !== battle.battle;
+    if (!isKnown) this.#setBattle(isOver ? null : battle, nowMs);
+  }
+
+  #setBattle(battle: Battle | null, nowMs: number): void {
+    const before = this.#battle;
+    this.#battle = battle;
+    if (battle === before) return;
+    this.#battleBar.show(battle);
+    const room = this.#options.room;
+    const hasWon = battle !== null && verdict(battle, room) === "win";
+    if (hasWon && before?.battle === battle.battle && before.result === null) this.#stage.celebrate(VICTORY_CONFETTI, nowMs);
+  }
+
+  #onAir(): string {
+    const { delayMs } = this.#options;
+    return delayMs > 1_000 ? `on air here in ${duration(delayMs)}` : "on air";
   }
 
   #setOnline(online: number): void {
@@ -160,32 +248,11 @@ export class Pane {
   }
 }
 
-/** Events that are told in words among the comments. */
-function noteOf(event: LiveEvent): string | null {
-  switch (event.type) {
-    case "room.opened":
-      return `${event.data.host} went live: ${event.data.title}`;
-    case "room.closed":
-      return "The host has ended this live";
-    case "viewer.muted":
-      return `${event.data.target} was muted`;
-    case "viewer.banned":
-      return `${event.data.target} was banned`;
-    case "viewer.unbanned":
-      return `${event.data.target} may speak again`;
-    default:
-      return null;
-  }
+function isGiftEvent(event: LiveEvent): event is GiftEvent {
+  return event.type === "gift.sent" || event.type === "gift.combo.ended" || event.type === "gift.reversed";
 }
 
-function labelOf(event: LiveEvent): string {
-  const at = event.mediapts === undefined ? "" : ` at ${mediaTime(event.mediapts)}`;
-  switch (event.type) {
-    case "likes.counted":
-      return `${event.data.count} likes${at}`;
-    case "viewers.counted":
-      return `${event.data.online} watching${at}`;
-    default:
-      return event.type + at;
-  }
+function isBefore(position: MediaTime, moment: MediaTime | null): boolean {
+  if (moment === null) return false;
+  return position.epoch !== moment.epoch ? position.epoch < moment.epoch : position.ptsMs < moment.ptsMs;
 }

@@ -1,29 +1,35 @@
 /** The replay page: a room's timeline, released by a playhead that can be paused and moved. */
-import { browserEnvironment, RecordedPlayhead, Track, type LiveEvent } from "@live-engagement/client";
-import { ApiError, getRoom } from "./api.js";
+import { Api, ApiError, browserEnvironment, foldBattle, isBattleEvent, RecordedPlayhead, Senders, Track, type Battle, type LiveEvent } from "@live-engagement/client";
+import { Board } from "./board.js";
 import { Density } from "./density.js";
 import { el, icon, ICONS } from "./dom.js";
 import { mediaTime } from "./format.js";
 import { Pane } from "./pane.js";
 import { everyFrame, shell } from "./shell.js";
+import { identify } from "./identity.js";
 import { Timeline } from "./timeline.js";
 
 /** Events are given to the scheduler so long before they are due, in media ms. */
 const AHEAD_MS = 20_000;
 /** After a seek the newest so many earlier events are shown as what came before. */
 const BEFORE_EVENTS = 40;
+/** Of the senders before a seek so many are known; three are shown. */
+const SENDERS_MAX = 100;
 const SPEEDS = [0.5, 1, 2, 5, 10];
 const SCRUB_STEPS = 10_000;
 
 export function showReplay(app: HTMLElement, name: string): void {
   const frame = shell(app, name, "replay");
-  const player = new Player();
-  frame.main.append(player.root);
-  getRoom(name).then(
+  const { user, token } = identify();
+  const api = new Api({ url: location.origin, token });
+  const board = new Board(api, name, user);
+  const player = new Player(name, () => board.open());
+  frame.main.append(player.root, board.root);
+  api.room(name).then(
     (room) => frame.setTitle(room.title, room.host),
     () => undefined,
   );
-  player.load(name).catch((error: unknown) => {
+  player.load(api, name).catch((error: unknown) => {
     const isMissing = error instanceof ApiError && error.status === 404;
     frame.cover(
       isMissing ? "There is no such room" : "The timeline cannot be read",
@@ -51,8 +57,9 @@ class Player {
   #time = el("span", { class: "time" }, "0:00");
   #progress = el("p", { class: "progress", role: "status" }, "Reading the timeline…");
 
-  constructor() {
+  constructor(room: string, openBoard: () => void) {
     this.#pane = new Pane({
+      room, openBoard,
       title: "Replay", subtitle: "at its own playhead", delayMs: 0, removed: this.#timeline.removed,
       comments: { label: "Comments", isSpoken: true },
     });
@@ -88,9 +95,9 @@ class Player {
     return this.#environment.now();
   }
 
-  async load(room: string): Promise<void> {
+  async load(api: Api, room: string): Promise<void> {
     const timeline = this.#timeline;
-    await timeline.load(room, () => {
+    await timeline.load(api, room, () => {
       this.#playhead.setSpans(timeline.spans);
       this.#density.draw(timeline.events, (time) => {
         const elapsedMs = this.#playhead.elapsedAt(time);
@@ -157,12 +164,26 @@ class Player {
     const timeline = this.#timeline;
     const index = timeline.indexAt(position.epoch, position.ptsMs);
     const first = Math.max(0, index - BEFORE_EVENTS);
+    this.#restore(first);
     const before = timeline.latest(first, ["viewers.counted", "likes.counted"]);
     for (const event of [...before.reverse(), ...timeline.events.slice(first, index)]) {
       this.#track.offer(event);
     }
     this.#next = index;
     this.#drawnSecond = -1;
+  }
+
+  /** The battle and the senders as they were before this event. */
+  #restore(index: number): void {
+    let battle: Battle | null = null;
+    const senders = new Senders();
+    for (const event of this.#timeline.events.slice(0, index)) {
+      if (isBattleEvent(event)) battle = foldBattle(battle, event);
+      else if (event.type === "room.opened") senders.reset([], null);
+      else if (event.type === "gift.sent") senders.add(event);
+      else if (event.type === "gift.reversed") senders.reverse(event);
+    }
+    this.#pane.begin(battle, senders.top(SENDERS_MAX), null);
   }
 
   #elapsedOf(event: LiveEvent): number {

@@ -2,25 +2,21 @@
  * What stands in for the host's video: a picture that is a function of media time alone, so two
  * players at the same playhead show the same frame. The time is burned in, a mark runs round once
  * a second, and every five seconds the host "claps": a ring that is easy to see arrive twice.
- * Hearts float over it.
+ * In a battle the rivals stand beside the host. Hearts, gifts and confetti fly over it.
  */
 import type { MediaTime } from "@live-engagement/client";
-import { mediaTime } from "./format.js";
+import { hue, initial, mediaTime } from "./format.js";
+import { Particles } from "./particles.js";
 
 const BARS = 72;
+const RIVAL_BARS = 48;
 const CLAP_EVERY_MS = 5_000;
 const CLAP_MS = 1_100;
-const HEARTS_MAX = 60;
-const HEART_LIFE_MS = 2_600;
+const LIGHTS = 13;
+const LIGHT_PX = 160;
+/** The rivals come and go within this. */
+const DUEL_MS = 700;
 const TAU = Math.PI * 2;
-
-interface Heart {
-  bornMs: number;
-  x: number;
-  drift: number;
-  size: number;
-  hue: number;
-}
 
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -29,7 +25,13 @@ export class Stage {
   #context: CanvasRenderingContext2D;
   #width = 0;
   #height = 0;
-  #hearts: Heart[] = [];
+  #particles = new Particles();
+  #light = lightSprite();
+  #host = "";
+  #rivals: readonly string[] = [];
+  #duel = 0;
+  #isDuel = false;
+  #drawnMs = 0;
 
   constructor(canvas: HTMLCanvasElement) {
     this.canvas = canvas;
@@ -37,34 +39,61 @@ export class Stage {
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
 
-  /** Let hearts rise; more than can be told apart are not drawn. */
+  /** Whose room it is. */
+  setHost(host: string): void {
+    this.#host = host;
+  }
+
+  /** Whom the host fights; nobody. */
+  setRivals(rivals: readonly string[]): void {
+    this.#isDuel = rivals.length > 0;
+    if (this.#isDuel) this.#rivals = rivals;
+  }
+
+  /** Let hearts rise. */
   cheer(hearts: number, nowMs: number): void {
-    if (stillness.matches) return;
-    for (let n = 0; n < Math.min(hearts, 14); n += 1) {
-      if (this.#hearts.length >= HEARTS_MAX) this.#hearts.shift();
-      this.#hearts.push({
-        bornMs: nowMs + n * 45,
-        x: 0.9 + (Math.random() - 0.5) * 0.1,
-        drift: (Math.random() - 0.5) * 0.12,
-        size: 9 + Math.random() * 11,
-        hue: 335 + Math.random() * 35,
-      });
-    }
+    if (!stillness.matches) this.#particles.hearts(hearts, nowMs);
+  }
+
+  /** Let pictures of a gift rise where the hearts do. */
+  toss(image: CanvasImageSource, pieces: number, nowMs: number): void {
+    if (!stillness.matches) this.#particles.toss(image, pieces, nowMs);
+  }
+
+  /** Let it rain. */
+  celebrate(pieces: number, nowMs: number): void {
+    if (!stillness.matches) this.#particles.confetti(pieces, nowMs);
   }
 
   /** Draw the frame at this media time; null shows that there is none. */
   draw(position: MediaTime | null, nowMs: number): void {
+    const passedMs = Math.min(100, nowMs - this.#drawnMs);
+    this.#drawnMs = nowMs;
     if (this.#width === 0) return;
-    const context = this.#context;
-    context.clearRect(0, 0, this.#width, this.#height);
-    // Beside the comments where there is room, else above them.
-    const isWide = this.#width > this.#height * 1.1;
-    const x = this.#width * (isWide ? 0.76 : 0.5);
-    const y = this.#height * (isWide ? 0.5 : 0.315);
-    const radius = Math.min(this.#width * (isWide ? 0.14 : 0.18), this.#height * (isWide ? 0.19 : 0.155));
-    if (position === null) this.#waiting(x, y, radius, nowMs);
-    else this.#host(x, y, radius, position);
-    this.#drawHearts(nowMs);
+    const step = stillness.matches ? 1 : passedMs / DUEL_MS;
+    this.#duel = Math.min(1, Math.max(0, this.#duel + (this.#isDuel ? step : -step)));
+    this.#context.clearRect(0, 0, this.#width, this.#height);
+    const eased = this.#duel * this.#duel * (3 - 2 * this.#duel);
+    this.#drawPicture(position, nowMs, eased);
+    this.#particles.draw(this.#context, this.#width, this.#height, nowMs);
+  }
+
+  #drawPicture(position: MediaTime | null, nowMs: number, duel: number): void {
+    const [width, height] = [this.#width, this.#height];
+    // Beside the comments where there is room, else above them; in a battle always above.
+    const isWide = width > height * 1.1;
+    const between = (alone: number, fighting: number) => alone + (fighting - alone) * duel;
+    const middle = width * between(isWide ? 0.72 : 0.5, 0.5);
+    const y = height * (isWide ? between(0.47, 0.4) : between(0.335, 0.36));
+    const alone = Math.min(width * (isWide ? 0.14 : 0.18), height * (isWide ? 0.2 : 0.155));
+    const radius = alone * between(1, isWide ? 0.74 : 0.8);
+    const reach = width * 0.245;
+    if (position === null) return this.#waiting(middle, y, alone, nowMs);
+    const base = (232 + position.epoch * 47) % 360;
+    this.#lights(position.ptsMs / 1000, base);
+    if (duel > 0) this.#ground(middle, duel);
+    this.#drawHost(middle - reach * duel, y, radius, position, base, duel);
+    if (duel > 0) this.#drawRivals(middle + reach, y, radius, position.ptsMs / 1000, duel);
   }
 
   #resize(): void {
@@ -77,40 +106,122 @@ export class Stage {
     this.#context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
-  #host(x: number, y: number, radius: number, { epoch, ptsMs }: MediaTime): void {
+  /** Lights of the room behind the host, out of focus, drifting slowly. */
+  #lights(seconds: number, base: number): void {
     const context = this.#context;
-    const base = (232 + epoch * 47) % 360;
+    context.globalCompositeOperation = "lighter";
+    for (let index = 0; index < LIGHTS; index += 1) {
+      const own = index * 2.399;
+      const x = this.#width * (0.5 + 0.56 * Math.sin(own * 1.7 + seconds * 0.021 * (1 + (index % 3))));
+      const y = this.#height * (0.42 + 0.4 * Math.cos(own * 2.3 + seconds * 0.017 * (1 + (index % 4))));
+      const size = Math.min(this.#width, this.#height) * (0.12 + 0.2 * ((index * 7) % 5) / 5);
+      context.globalAlpha = 0.2 + 0.14 * Math.sin(seconds * 0.4 + own);
+      context.drawImage(this.#light[(index + Math.floor(base / 60)) % this.#light.length] as HTMLCanvasElement, x - size / 2, y - size / 2, size, size);
+    }
+    context.globalAlpha = 1;
+    context.globalCompositeOperation = "source-over";
+  }
+
+  /** One half in each side's colour, and the line between them. */
+  #ground(middle: number, duel: number): void {
+    const context = this.#context;
+    const [width, height] = [this.#width, this.#height];
+    const slant = height * 0.09;
+    const half = (from: number, to: number, color: string) => {
+      const wash = context.createLinearGradient(from, 0, to, 0);
+      wash.addColorStop(0, `hsl(${color} / ${0.4 * duel})`);
+      wash.addColorStop(1, `hsl(${color} / ${0.1 * duel})`);
+      context.fillStyle = wash;
+      context.beginPath();
+      context.moveTo(middle + slant, 0);
+      context.lineTo(middle - slant, height);
+      context.lineTo(from, height);
+      context.lineTo(from, 0);
+      context.fill();
+    };
+    half(0, middle + slant, "345 92% 46%");
+    half(width, middle - slant, "212 96% 48%");
+    context.strokeStyle = `rgb(255 255 255 / ${0.3 * duel})`;
+    context.lineWidth = 2;
+    context.beginPath();
+    context.moveTo(middle + slant, 0);
+    context.lineTo(middle - slant, height);
+    context.stroke();
+  }
+
+  #drawHost(x: number, y: number, radius: number, { epoch, ptsMs }: MediaTime, base: number, duel: number): void {
     this.#clap(x, y, radius, ptsMs, base);
-    const seconds = ptsMs / 1000;
+    this.#voice(x, y, radius, ptsMs / 1000, BARS, (angle) => base + 70 * Math.sin(angle));
+    this.#disc(x, y, radius, `hsl(${base} ${46 + 20 * duel}% ${20 + 16 * duel}%)`, `hsl(${base + 45} 55% ${12 + 10 * duel}%)`);
+    this.#second(x, y, radius * 0.93, ptsMs);
+    this.#clock(x, y, radius, epoch, ptsMs);
+  }
+
+  #drawRivals(x: number, y: number, radius: number, seconds: number, duel: number): void {
+    const context = this.#context;
+    const rivals = this.#rivals;
+    context.globalAlpha = duel;
+    const columns = Math.ceil(Math.sqrt(rivals.length));
+    const rows = Math.ceil(rivals.length / columns);
+    const each = radius / Math.max(columns, rows);
+    rivals.forEach((rival, index) => {
+      const spread = radius * 2.6;
+      const dx = columns === 1 ? 0 : (((index % columns) + 0.5) / columns - 0.5) * spread;
+      const dy = rows === 1 ? 0 : ((Math.floor(index / columns) + 0.5) / rows - 0.5) * spread;
+      this.#drawRival(x + dx + radius * (1 - duel), y + dy, each, rival, seconds + 3.7 * (index + 1));
+    });
+    context.globalAlpha = 1;
+  }
+
+  #drawRival(x: number, y: number, radius: number, name: string, seconds: number): void {
+    const context = this.#context;
+    const base = hue(name);
+    this.#voice(x, y, radius, seconds, RIVAL_BARS, () => 212);
+    this.#disc(x, y, radius, `hsl(${base} 60% 46%)`, `hsl(${(base + 50) % 360} 60% 26%)`);
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillStyle = "#ffffff";
+    context.font = `700 ${radius * 0.8}px ${SANS}`;
+    context.fillText(initial(name), x, y - radius * 0.08);
+    context.font = `600 ${Math.max(9, radius * 0.17)}px ${SANS}`;
+    context.fillStyle = "rgb(255 255 255 / 0.8)";
+    context.fillText(name, x, y + radius * 0.56, radius * 1.5);
+  }
+
+  /** How loud somebody is, as bars round them. */
+  #voice(x: number, y: number, radius: number, seconds: number, bars: number, hueAt: (angle: number) => number): void {
+    const context = this.#context;
     context.lineCap = "round";
-    context.lineWidth = Math.max(2, radius * 0.034);
-    for (let bar = 0; bar < BARS; bar += 1) {
-      const angle = (bar / BARS) * TAU - TAU / 4;
-      const voice = loudness(seconds, bar);
+    context.lineWidth = Math.max(1.5, radius * 0.034 * (BARS / bars));
+    for (let bar = 0; bar < bars; bar += 1) {
+      const angle = (bar / bars) * TAU - TAU / 4;
+      const voice = loudness(seconds, bar, bars);
       const inner = radius * 1.1;
       const outer = inner + radius * (0.05 + 0.42 * voice);
-      context.strokeStyle = `hsl(${base + 70 * Math.sin(angle)} 85% ${58 + voice * 18}% / ${0.35 + voice * 0.6})`;
+      context.strokeStyle = `hsl(${hueAt(angle)} 85% ${58 + voice * 18}% / ${0.35 + voice * 0.6})`;
       context.beginPath();
       context.moveTo(x + Math.cos(angle) * inner, y + Math.sin(angle) * inner);
       context.lineTo(x + Math.cos(angle) * outer, y + Math.sin(angle) * outer);
       context.stroke();
     }
+  }
+
+  #disc(x: number, y: number, radius: number, from: string, to: string): void {
+    const context = this.#context;
     const disc = context.createLinearGradient(x - radius, y - radius, x + radius, y + radius);
-    disc.addColorStop(0, `hsl(${base} 46% 20%)`);
-    disc.addColorStop(1, `hsl(${base + 45} 55% 12%)`);
+    disc.addColorStop(0, from);
+    disc.addColorStop(1, to);
     context.fillStyle = disc;
     context.beginPath();
     context.arc(x, y, radius, 0, TAU);
     context.fill();
-    this.#second(x, y, radius * 0.93, ptsMs);
-    this.#clock(x, y, radius, epoch, ptsMs);
   }
 
   /** A mark that goes round once a second. */
   #second(x: number, y: number, radius: number, ptsMs: number): void {
     const context = this.#context;
     const turn = ((((ptsMs % 1000) + 1000) % 1000) / 1000) * TAU;
-    context.lineWidth = Math.max(1.500, radius * 0.024);
+    context.lineWidth = Math.max(1.5, radius * 0.024);
     context.strokeStyle = "rgb(255 255 255 / 0.14)";
     context.beginPath();
     context.arc(x, y, radius, 0, TAU);
@@ -128,9 +239,11 @@ export class Stage {
     context.fillStyle = "#ffffff";
     context.font = `650 ${radius * 0.36}px ${MONO}`;
     context.fillText(mediaTime(ptsMs, 1), x, y - radius * 0.02, radius * 1.7);
-    context.fillStyle = "rgb(255 255 255 / 0.62)";
-    context.font = `500 ${Math.max(9, radius * 0.125)}px ${SANS}`;
-    context.fillText("HOST CLOCK", x, y - radius * 0.4);
+    context.fillStyle = "rgb(255 255 255 / 0.7)";
+    context.font = `600 ${Math.max(9, radius * 0.15)}px ${SANS}`;
+    context.fillText(this.#host || "host", x, y - radius * 0.42, radius * 1.4);
+    context.fillStyle = "rgb(255 255 255 / 0.6)";
+    context.font = `500 ${Math.max(8.5, radius * 0.115)}px ${SANS}`;
     const frame = Math.floor((ptsMs * 30) / 1000);
     context.fillText(`epoch ${epoch} · frame ${frame}`, x, y + radius * 0.36, radius * 1.6);
   }
@@ -169,37 +282,36 @@ export class Stage {
     context.font = `500 ${Math.max(11, radius * 0.15)}px ${SANS}`;
     context.fillText("no media clock", x, y);
   }
-
-  #drawHearts(nowMs: number): void {
-    const context = this.#context;
-    this.#hearts = this.#hearts.filter((heart) => nowMs - heart.bornMs < HEART_LIFE_MS);
-    for (const heart of this.#hearts) {
-      const age = (nowMs - heart.bornMs) / HEART_LIFE_MS;
-      if (age < 0) continue;
-      const sway = Math.sin(age * 7 + heart.hue) * 0.015;
-      const x = this.#width * (heart.x + heart.drift * age + sway);
-      const y = this.#height * (0.86 - 0.66 * (1 - (1 - age) ** 1.7));
-      const size = heart.size * Math.min(1, 0.3 + age * 6);
-      context.fillStyle = `hsl(${heart.hue} 95% 66% / ${age > 0.55 ? (1 - age) / 0.45 : 1})`;
-      context.beginPath();
-      context.moveTo(x, y + size * 0.45);
-      context.bezierCurveTo(x - size, y - size * 0.2, x - size * 0.5, y - size * 0.8, x, y - size * 0.3);
-      context.bezierCurveTo(x + size * 0.5, y - size * 0.8, x + size, y - size * 0.2, x, y + size * 0.45);
-      context.fill();
-    }
-  }
 }
 
 const SANS = 'Inter, "SF Pro Text", "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif';
 const MONO = 'ui-monospace, "SF Mono", "Cascadia Mono", "Roboto Mono", "Liberation Mono", monospace';
 
-/** How loud the host is at this second in this direction, 0 to 1: smooth, and the same for all. */
-function loudness(seconds: number, bar: number): number {
+/** How loud somebody is at this second in this direction, 0 to 1: smooth, and the same for all. */
+function loudness(seconds: number, bar: number, bars: number): number {
   const speech = 0.5 + 0.5 * Math.sin(seconds * 2.3 + Math.sin(seconds * 0.71) * 2);
-  const mirrored = Math.abs(bar - BARS / 2);
+  const mirrored = (Math.abs(bar - bars / 2) / bars) * BARS;
   const ripple =
     Math.sin(mirrored * 0.55 + seconds * 5.1) * 0.5 +
     Math.sin(mirrored * 0.21 - seconds * 3.3) * 0.32 +
     Math.sin(mirrored * 1.31 + seconds * 8.7) * 0.18;
   return Math.max(0, Math.min(1, (0.35 + 0.65 * speech) * (0.5 + 0.5 * ripple)));
+}
+
+/** A soft light in each of a few colours, drawn once: a gradient a frame costs more. */
+function lightSprite(): HTMLCanvasElement[] {
+  return [262, 300, 335, 22, 205, 240].map((color) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = LIGHT_PX;
+    const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+    const half = LIGHT_PX / 2;
+    const glow = context.createRadialGradient(half, half, half * 0.1, half, half, half);
+    glow.addColorStop(0, `hsl(${color} 90% 66% / 0.9)`);
+    glow.addColorStop(0.55, `hsl(${color} 90% 58% / 0.55)`);
+    glow.addColorStop(0.7, `hsl(${color} 90% 56% / 0.12)`);
+    glow.addColorStop(1, `hsl(${color} 90% 56% / 0)`);
+    context.fillStyle = glow;
+    context.fillRect(0, 0, LIGHT_PX, LIGHT_PX);
+    return canvas;
+  });
 }

@@ -12,8 +12,12 @@ const PAST_SHARE = 0.82;
 const TICKS_MAX = 200;
 const GHOSTS_MAX = 60;
 
-export function lane(type: string): "comment" | "like" | "viewer" | "room" {
+export type Lane = "comment" | "gift" | "like" | "viewer" | "battle" | "room";
+
+export function lane(type: string): Lane {
   if (type.startsWith("comment.")) return "comment";
+  if (type.startsWith("gift.")) return "gift";
+  if (type.startsWith("battle.")) return "battle";
   if (type.startsWith("like")) return "like";
   return type.startsWith("viewers.") ? "viewer" : "room";
 }
@@ -36,7 +40,8 @@ export class Strip {
   /** Mark a released event; with `isHome` the mark is the event's own element in the page. */
   add(release: Release<LiveEvent>, isHome: boolean, label: string): void {
     const { event, position } = release;
-    const mark = el("span", { class: `tick lane-${lane(event.type)}` });
+    const tier = event.type === "gift.sent" ? ` tier-${event.data.tier}` : "";
+    const mark = el("span", { class: `tick lane-${lane(event.type)}${tier}` });
     if (isHome) setIdentity(mark, release);
     mark.title = label;
     const isSameEpoch = position !== null && event.mediaepoch === position.epoch;

@@ -1,6 +1,5 @@
 /** A room's whole timeline, read page by page, and what a seek needs to know of it. */
-import type { LiveEvent } from "@live-engagement/client";
-import { getTimeline } from "./api.js";
+import type { Api, LiveEvent } from "@live-engagement/client";
 
 const PAGE_EVENTS = 1_000;
 /** Some 40 MB; a longer timeline is played up to here and says so. */
@@ -21,10 +20,10 @@ export class Timeline {
   isTruncated = false;
 
   /** Read on to the end; `loaded` is called after every page. Raises ApiError. */
-  async load(room: string, loaded: () => void): Promise<void> {
+  async load(api: Api, room: string, loaded: () => void): Promise<void> {
     let after: string | null = null;
     do {
-      const page: { items: LiveEvent[]; next: string | null } = await getTimeline(room, after, PAGE_EVENTS);
+      const page: { items: LiveEvent[]; next: string | null } = await api.timeline(room, PAGE_EVENTS, after);
       for (const event of page.items) this.add(event);
       after = page.next;
       this.isTruncated = after !== null && this.events.length >= EVENTS_MAX;
