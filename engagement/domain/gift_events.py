@@ -1,8 +1,10 @@
 """What a room tells of gifts: each tap is its own paid event, a combo is display only."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Transfer = Annotated[str, Meta(pattern=r"^(recorded|[0-9]{1,9})-[0-9]{1,18}(?!\n)$")]
 
 
 class GiftSent(Struct, frozen=True, omit_defaults=True):
@@ -21,8 +23,11 @@ class GiftSent(Struct, frozen=True, omit_defaults=True):
     earned: int
     """Coins of these that the host was credited with; the rest is the house's."""
     to: str
-    transfer: str = ""
-    """The ledger entry that paid it, `<partition>-<entry>`; empty in an imported recording."""
+    transfer: Transfer
+    """The ledger entry that paid it, `<partition>-<entry>`; of a gift in an imported recording,
+    `recorded-<number>`. In a room they only grow, per partition: what does not is a repeat."""
+    session: str
+    """The live session of the room."""
     combo: str | UnsetType = UNSET
     combo_name: str | UnsetType = UNSET
     """What the sender's client calls the combo."""
@@ -50,5 +55,9 @@ class GiftReversed(Struct, frozen=True):
     coins: int
     earned: int
     to: str
-    transfer: str
+    transfer: Transfer
+    session: str
+    """The live session that the gift was sent in; empty when it is not the present one."""
+    sent: str
+    """When the gift was accepted, RFC 3339."""
     reason: str

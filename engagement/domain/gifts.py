@@ -15,11 +15,11 @@ import msgspec
 
 from engagement.domain import events, limits, requests
 from engagement.domain.envelope import Accepted
-from engagement.domain.events import Decided
+from engagement.domain.events import Decided, rfc3339
 from engagement.domain.gift_events import GiftComboEnded, GiftReversed, GiftSent
 from engagement.domain.media_time import Stamp
 from engagement.domain.names import derived_id
-from engagement.domain.rooms import Combo, RoomState, combo_key
+from engagement.domain.rooms import Combo, RoomState, combo_key, transfer_name
 
 _WINDOW_US = limits.COMBO_WINDOW_MS * 1000
 _GRACE_US = limits.COMBO_GRACE_MS * 1000
@@ -28,7 +28,7 @@ _GRACE_US = limits.COMBO_GRACE_MS * 1000
 def is_known(state: RoomState, asked: Accepted) -> bool:
     """Whether what the ledger tells was told before: entries come in order (ADR 0009)."""
     told = asked.request.data
-    if not isinstance(told, requests.PaidGift | requests.ReversedGift) or told.ledger < 0:
+    if not isinstance(told, requests.PaidGift | requests.ReversedGift):
         return False
     return told.entry <= state.entries.get(told.ledger, 0)
 
@@ -57,7 +57,8 @@ def sent(state: RoomState, asked: Accepted, stamp: Stamp, fact_id: str) -> Itera
         coins=paid.coins,
         earned=paid.earned,
         to=paid.to,
-        transfer=f"{paid.ledger}-{paid.entry}" if paid.ledger >= 0 else "",
+        transfer=transfer_name(paid.ledger, paid.entry),
+        session=state.session,
         battle=paid.battle,
     )
     if paid.combos:
@@ -81,17 +82,27 @@ def sent(state: RoomState, asked: Accepted, stamp: Stamp, fact_id: str) -> Itera
     )
 
 
-def taken_back(asked: Accepted, stamp: Stamp) -> Decided:
+def taken_back(state: RoomState, asked: Accepted, stamp: Stamp) -> Decided:
     """A gift that was reversed. What was shown was shown; sums are less from here on."""
     told: requests.ReversedGift = asked.request.data  # type: ignore[assignment]
-    transfer = f"{told.ledger}-{told.entry}"
+    transfer = transfer_name(told.ledger, told.entry)
+    is_of_session = told.sent_us >= state.session_us
     return Decided(
         kind="gift.reversed",
         id=derived_id(asked.room, "gift.reversed", transfer),
         room=asked.room,
         at_us=asked.at_us,
         stamp=stamp,
-        data=GiftReversed(told.gift, told.coins, told.earned, told.to, transfer, told.reason),
+        data=GiftReversed(
+            request=told.gift,
+            coins=told.coins,
+            earned=told.earned,
+            to=told.to,
+            transfer=transfer,
+            session=state.session if is_of_session else "",
+            sent=rfc3339(told.sent_us),
+            reason=told.reason,
+        ),
         actor=asked.actor,
         cause=asked.request.id,
     )

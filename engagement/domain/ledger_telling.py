@@ -175,6 +175,7 @@ def _room_request(partition: int, decision: Decision, battle: str) -> Accepted |
             coins=payment.coins,
             earned=payment.earned,
             to=payment.to,
+            sent_us=0 if decision.reverses is None else decision.reverses[1].at_us,
             ledger=partition,
             entry=decision.entry,
             reason=request.data.reason,

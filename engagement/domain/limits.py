@@ -83,8 +83,9 @@ HOLD_TTL_S_MAX: Final = 7 * 24 * 3600
 GIFTS_IN_CATALOGUE_MAX: Final = 10_000
 """The catalogue is in every gateway's memory, and in one answer."""
 
-DECIDED_RECORDS_MAX: Final = 64
-"""Envelopes fetched at once."""
+DECIDED_RECORDS_MAX: Final = 20_000
+"""Envelopes taken from the consumer at once: all that it has of all partitions, or one partition's
+backlog would keep the others waiting."""
 DECIDED_BYTES_MAX: Final = 1024 * 1024
 """Of envelopes decided in one transaction: some 3,000 requests, half a second. A lease is renewed
 between transactions, so none may last as long as a lease."""

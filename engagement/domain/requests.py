@@ -5,12 +5,15 @@ A client's request is ``{"id": "<uuid>", "type": …, "data": {…}}`` (api.md).
 bounds, and names the field in its error.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from engagement.domain import limits
 from engagement.domain.names import ACTOR_ID_PATTERN, REQUEST_ID_PATTERN
+
+RECORDED: Final = -1
+"""In place of a ledger partition: gifts of recordings are numbered by their importer."""
 
 RequestId = Annotated[str, Meta(pattern=REQUEST_ID_PATTERN, description="UUID; idempotency key")]
 ActorName = Annotated[str, Meta(pattern=ACTOR_ID_PATTERN)]
@@ -107,7 +110,7 @@ class PaidGift(Struct, frozen=True, omit_defaults=True):
     earned: int
     to: str
     ledger: int
-    """The ledger partition; -1 for a gift of a recording, which no ledger has booked."""
+    """The ledger partition; `RECORDED` for a gift of a recording, which no ledger has booked."""
     entry: int
     """The entry in it. Entries of one ledger partition reach a room in order, so whatever is not
     newer than the newest one known there is a repeat, however late it comes."""
@@ -133,6 +136,8 @@ class ReversedGift(Struct, frozen=True):
     coins: int
     earned: int
     to: str
+    sent_us: int
+    """When it was accepted, Unix µs."""
     ledger: int
     entry: int
     reason: str

@@ -142,7 +142,7 @@ class RoomPartition:
                 fact_id = derived_id(asked.room, "gift.sent", asked.actor, fact_id)
             facts: Iterable[Decided] = gifts.sent(state, asked, mark, fact_id)
         elif isinstance(request, requests.GiftTakenBack):
-            facts = [gifts.taken_back(asked, mark)]
+            facts = [gifts.taken_back(state, asked, mark)]
         elif isinstance(request, requests.GiftUnpaid):
             facts = [gifts.unpaid(asked, mark)]
         else:

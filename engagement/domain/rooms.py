@@ -16,6 +16,7 @@ from engagement.domain.battle_events import Side, Supporter
 from engagement.domain.events import Decided, unix_us
 from engagement.domain.gift_events import GiftComboEnded, GiftReversed, GiftSent
 from engagement.domain.media_time import WALL_EPOCH, Stamp
+from engagement.domain.requests import RECORDED
 
 Status = Literal["unknown", "open", "closed"]
 
@@ -72,6 +73,8 @@ class RoomState(Struct):
     opened_us: int = 0
     """When its first session began: zero of the wall clock's epoch."""
     recorded: bool = False
+    session_us: int = 0
+    """When the present session began."""
 
     muted_until_us: dict[str, int] = field(default_factory=dict)
     banned: set[str] = field(default_factory=set)
@@ -131,6 +134,7 @@ def _opened(state: RoomState, fact: Decided, data: events.RoomOpened) -> None:
     state.status = "open"
     state.title, state.host, state.session = data.title, data.host, data.session
     state.recorded = data.recorded
+    state.session_us = fact.at_us
     state.supporters.clear()
     # Wall time in a room without a media clock goes on across its sessions: a second session that
     # began at 0 again would be mixed into the first one's timeline.
@@ -256,6 +260,17 @@ def _likes_counted(state: RoomState, fact: Decided, data: events.LikesCounted) -
         state.likes_newest = None
 
 
+def transfer_name(ledger: int, entry: int) -> str:
+    """How a ledger entry is called outside; :func:`entry_of` is the inverse."""
+    return f"recorded-{entry}" if ledger == RECORDED else f"{ledger}-{entry}"
+
+
+def entry_of(transfer: str) -> tuple[int, int]:
+    """Ledger partition and entry. Raises ValueError when it is no transfer's name."""
+    ledger, _, entry = transfer.partition("-")
+    return (RECORDED if ledger == "recorded" else int(ledger)), int(entry)
+
+
 def combo_key(actor: str, gift: str) -> str:
     """A viewer has one open combo per gift."""
     return f"{actor} {gift}"
@@ -296,10 +311,8 @@ def _gift_reversed(state: RoomState, fact: Decided, data: GiftReversed) -> None:
 
 
 def _know_entry(state: RoomState, transfer: str) -> None:
-    partition, _, entry = transfer.partition("-")
-    if entry:
-        number = int(partition)
-        state.entries[number] = max(int(entry), state.entries.get(number, 0))
+    ledger, entry = entry_of(transfer)
+    state.entries[ledger] = max(entry, state.entries.get(ledger, 0))
 
 
 def _battle_told(state: RoomState, fact: Decided, data: Any) -> None:

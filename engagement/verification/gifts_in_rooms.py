@@ -58,7 +58,7 @@ class GiftsInRooms:
 
     def take(self, raw: RawFact, data: Any, place: Place) -> Difference | None:
         """A gift or a reversal in a room."""
-        if not data.transfer:
+        if data.transfer.startswith("recorded-"):
             return None  # Of a recording.
         about = (raw.roomid, raw.causationid, raw.actorid)
         shares = (data.coins, data.earned, data.to)

@@ -67,6 +67,7 @@ class FakeMoney:
             earned=coins // 2,
             to="ana",
             transfer="0-1",
+            session="s",
         )
         if not gift["combo"]:
             return sent

@@ -40,7 +40,7 @@ class Waiting:
     def sent(
         self, actor: str = "ben", request: str = ID, room: str = "kitchen", count: int = 1
     ) -> None:
-        data = GiftSent("rose", "Rose", 1, "rose", count, 5, 5 * count, 2, "ana", "0-1")
+        data = GiftSent("rose", "Rose", 1, "rose", count, 5, 5 * count, 2, "ana", "0-1", "s")
         self.outcomes.gift_sent(
             Decided("gift.sent", request, room, 1, NO_STAMP, data, actor, request)
         )
@@ -142,5 +142,5 @@ def test_the_mark_of_a_gift_is_the_one_that_the_ledger_stores() -> None:
     from engagement.domain.ledger_requests import MoneyAsked
 
     gift = GiftSend(id=ID, data=GiftOrder("rose", 3, combo="c"))
-    asked = MoneyAsked("ben", "ben", "viewer", 7, gift, "kitchen", "ana", "b", "g/1", 2, 3, "t")
+    asked = MoneyAsked("ben", "ben", "viewer", 7, gift, "kitchen", "ana", "g/1", 2, 3, "t")
     assert body_mark("ben", "kitchen", gift) == fingerprint(asked)

@@ -59,7 +59,7 @@ def test_a_room_of_which_only_an_odd_fact_is_known_was_never_opened() -> None:
 
 
 def gift(actor: str, coins: int, entry: int) -> Decided:
-    data = GiftSent("rose", "Rose", 1, "rose", 1, coins, coins, 0, "ana", f"0-{entry}")
+    data = GiftSent("rose", "Rose", 1, "rose", 1, coins, coins, 0, "ana", f"0-{entry}", "s")
     return Decided("gift.sent", f"g{entry}", "kitchen", 1, NO_STAMP, data, actor, f"g{entry}")
 
 
@@ -74,7 +74,7 @@ def test_top_senders_are_those_of_the_session_by_coins() -> None:
         Sender("di", 7),
         Sender("ben", 6),
     ]
-    taken = GiftReversed("g2", 7, 0, "ana", "0-5", "")
+    taken = GiftReversed("g2", 7, 0, "ana", "0-5", "s", "2026-01-01T00:00:00Z", "")
     directory.fold(Decided("gift.reversed", "r", "kitchen", 1, NO_STAMP, taken, "cy", "r"))
     assert directory.top_senders("kitchen") == [Sender("di", 7), Sender("ben", 6)]
     again = RoomOpened("Cooking", "ana", "s2")
