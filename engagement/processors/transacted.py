@@ -180,6 +180,7 @@ class TransactedProcessor:
         self._stopping = False
         self._positions: dict[int, int] = {}
         self._publishers: dict[int, OutboxPublisher] = {}
+        self._renewed_at_s = 0.0
 
     @property
     def topic(self) -> str:
@@ -203,7 +204,7 @@ class TransactedProcessor:
         pause_s = 0.0
         topic = self._decider.topic
         while not self._is_stopping():
-            began_s = self._engines.monotonic_s()
+            began_s = self._renewed_at_s = self._engines.monotonic_s()
             try:
                 async with self._engines.session(topic) as session:
                     await self._session(session)
@@ -211,8 +212,13 @@ class TransactedProcessor:
                 metrics.FENCED.labels(topic).inc()
                 log.warning("processor.fenced", topic=topic, reason=str(error))
             except (PositionMovedError, AwayError, UnavailableError) as error:
-                metrics.SESSIONS_ENDED.labels(topic, type(error).__name__).inc()
-                log.warning("processor.waits", topic=topic, error=repr(error)[:500])
+                if self._has_slept():
+                    # Whoever took over has ended our database session, and our locks with it.
+                    metrics.FENCED.labels(topic).inc()
+                    log.warning("processor.fenced", topic=topic, reason=repr(error)[:500])
+                else:
+                    metrics.SESSIONS_ENDED.labels(topic, type(error).__name__).inc()
+                    log.warning("processor.waits", topic=topic, error=repr(error)[:500])
             finally:
                 await self._let_go()
             if self._is_stopping():
@@ -221,12 +227,17 @@ class TransactedProcessor:
             pause_s = 0.05 if lasted_s > limits.PROJECTOR_RETRY_S_MAX else pause_s * 2 + 0.05
             await self._engines.sleep(min(pause_s, limits.PROJECTOR_RETRY_S_MAX))
 
+    def _has_slept(self) -> bool:
+        """Whether the lease has run out since it was last renewed."""
+        return self._engines.monotonic_s() - self._renewed_at_s > limits.PROJECTOR_LEASE_S
+
     async def _session(self, session: Session) -> None:
         renew_at_s = 0.0
-        fetched: deque[Record] = deque()
+        fetched = _Fetched()
         while not self._is_stopping():
             if self._engines.monotonic_s() >= renew_at_s:
-                renew_at_s = self._engines.monotonic_s() + limits.PROJECTOR_CLAIM_S
+                self._renewed_at_s = self._engines.monotonic_s()
+                renew_at_s = self._renewed_at_s + limits.PROJECTOR_CLAIM_S
                 if await self._own(session, await session.renew()):
                     fetched.clear()  # It is read again, from the positions.
             for publisher in self._publishers.values():
@@ -236,9 +247,9 @@ class TransactedProcessor:
                 await self._engines.sleep(_FETCH_MS / 1000)
                 continue
             if not fetched:
-                fetched.extend(await session.fetch(limits.DECIDED_RECORDS_MAX, _FETCH_MS))
+                fetched.put(await session.fetch(limits.DECIDED_RECORDS_MAX, _FETCH_MS))
             if fetched:
-                await self._take(session, _portion(fetched))
+                await self._take(session, fetched.portion())
         await self._leave(session)
 
     async def _own(self, session: Session, positions: Mapping[int, int]) -> bool:
@@ -261,10 +272,7 @@ class TransactedProcessor:
         log.info("processor.owns", topic=self._decider.topic, positions=dict(self._positions))
         return True
 
-    async def _take(self, session: Session, records: Sequence[Record]) -> None:
-        by_partition: dict[int, list[Record]] = {}
-        for record in records:
-            by_partition.setdefault(record.partition, []).append(record)
+    async def _take(self, session: Session, by_partition: Mapping[int, Sequence[Record]]) -> None:
         spans = {
             partition: Span(self._positions[partition], of_it[-1].offset + 1)
             for partition, of_it in by_partition.items()
@@ -272,7 +280,7 @@ class TransactedProcessor:
         rows: dict[int, OutboxRow] = {}
         began_s = self._engines.monotonic_s()
         async with session.transaction(spans) as transaction:
-            for partition, of_it in sorted(by_partition.items()):
+            for partition, of_it in by_partition.items():
                 told = await self._decider.apply(transaction, partition, of_it)
                 if told:
                     rows[partition] = await transaction.keep(partition, told)
@@ -311,10 +319,35 @@ class TransactedProcessor:
         metrics.OWNED.labels(self._decider.topic).set(0)
 
 
-def _portion(fetched: deque[Record]) -> list[Record]:
-    """As many of the records as one transaction decides about, at least one."""
-    portion = [fetched.popleft()]
-    left = limits.DECIDED_BYTES_MAX - len(portion[0].value or b"")
-    while fetched and (left := left - len(fetched[0].value or b"")) >= 0:
-        portion.append(fetched.popleft())
-    return portion
+class _Fetched:
+    """Records that were read and not yet decided about, by partition."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, deque[Record]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._records)
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Add what was read."""
+        for record in records:
+            self._records.setdefault(record.partition, deque()).append(record)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._records.clear()
+
+    def portion(self) -> dict[int, list[Record]]:
+        """What one transaction decides about: the same share of every partition, at least one
+        record, so that no partition waits for another one's backlog."""
+        share = limits.DECIDED_BYTES_MAX // len(self._records)
+        portion: dict[int, list[Record]] = {}
+        # In order: two owners never lock positions crosswise.
+        for partition, waiting in sorted(self._records.items()):
+            of_it = portion[partition] = [waiting.popleft()]
+            left = share - len(of_it[0].value or b"")
+            while waiting and (left := left - len(waiting[0].value or b"")) >= 0:
+                of_it.append(waiting.popleft())
+            if not waiting:
+                del self._records[partition]
+        return portion
