@@ -16,6 +16,7 @@ from engagement.commands.schemas import (
     write_schemas,
 )
 from engagement.domain import events
+from engagement.domain.gift_events import Transfer
 from engagement.domain.media_time import Stamp
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "schemas"
@@ -53,6 +54,8 @@ def sample(struct: type) -> Any:
         name = getattr(field.type, "__name__", str(field.type))
         if name in values:
             fields[field.name] = values[name]
+        elif field.type is Transfer:
+            fields[field.name] = "0-1"
         elif "list" in str(field.type):
             fields[field.name] = []
         elif "dict" in str(field.type):
