@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from engagement.domain import limits
 from engagement.gateway import metrics
-from engagement.gateway.cursors import cursor
+from engagement.gateway.cursors import Cursors
 from engagement.gateway.frames import Event, events_frame, skipped_frame
 
 SAMPLED_TYPES: Final = frozenset({"comment.posted", "viewers.counted", "likes.counted"})
@@ -97,6 +97,7 @@ class Hub:
     def __init__(self, tick_s: float, loop: asyncio.AbstractEventLoop) -> None:
         self._tick_s = tick_s
         self._loop = loop
+        self.cursors = Cursors()
         self._channels: dict[str, Channel] = {}
         self._kept: deque[tuple[Channel, int]] = deque()
         """Every kept event, oldest first; some have been dropped by their room already."""
@@ -249,7 +250,9 @@ class Hub:
         """Tell a viewer that has caught up what it was spared."""
         if viewer.skipped:
             counts, viewer.skipped = viewer.skipped, {}
-            viewer.write(skipped_frame(cursor(channel.partition, self.horizon(channel)), counts))
+            viewer.write(
+                skipped_frame(self.cursors.text(channel.partition, self.horizon(channel)), counts)
+            )
 
     def snapshot_comments(self, channel: Channel) -> list[bytes]:
         """The last comments that every attached viewer has been sent, oldest first."""
@@ -286,7 +289,9 @@ class Hub:
             channel.slow = [viewer for viewer in channel.viewers if viewer.slow]
         fast = channel.writes
         if fast:
-            frame = events_frame(cursor(channel.partition, events[-1].offset + 1), events)
+            frame = events_frame(
+                self.cursors.text(channel.partition, events[-1].offset + 1), events
+            )
             for viewer in fast:
                 viewer.write(frame)
             metrics.FRAMES.inc()
@@ -306,7 +311,7 @@ class Hub:
         kept = [event for event in events if event.kind not in SAMPLED_TYPES]
         frame = b""
         if kept:
-            frame = events_frame(cursor(channel.partition, kept[-1].offset + 1), kept)
+            frame = events_frame(self.cursors.text(channel.partition, kept[-1].offset + 1), kept)
         for viewer in channel.slow:
             if viewer.buffered_bytes() > limits.SOCKET_BUFFER_BYTES_MAX:
                 viewer.close_slow()
@@ -316,7 +321,7 @@ class Hub:
             if kept:
                 if viewer.skipped:
                     counts, viewer.skipped = viewer.skipped, {}
-                    told = cursor(channel.partition, kept[0].offset)
+                    told = self.cursors.text(channel.partition, kept[0].offset)
                     viewer.write(skipped_frame(told, counts))
                 viewer.write(frame)
             _count(viewer.skipped, (e for e in events if e.offset > last))

@@ -27,7 +27,6 @@ from engagement.gateway import metrics
 from engagement.gateway.auth import Authenticator
 from engagement.gateway.awaited_gifts import ToldGift, ToldOutcomes
 from engagement.gateway.clock_follower import ClockFollower
-from engagement.gateway.cursors import cursor, offset_of
 from engagement.gateway.frames import Event, events_frame
 from engagement.gateway.gifts_intake import GiftsIntake, Stored, gifts_in
 from engagement.gateway.hub import Channel, Hub
@@ -257,7 +256,7 @@ class Live:
         """Say hello, send what was missed, and attach: no gap and no repeat in between."""
         partition = partition_of_room(room, self._partitions)
         channel = self._hub.channel(room, partition)
-        first = offset_of(asked, partition) if asked else None
+        first = self._hub.cursors.offset_of(asked, partition) if asked else None
         if first is not None and not await self._hub.reached(
             partition, first, limits.CURSOR_WAIT_S
         ):
@@ -269,7 +268,7 @@ class Live:
             metrics.RESUMES.labels("false" if first is None else "true").inc()
         position = self._hub.horizon(channel) if first is None else first
         clock = self._clocks.clock(room)
-        told = cursor(partition, position)
+        told = self._hub.cursors.text(partition, position)
         socket.write(
             hello_frame(
                 room_view(self._directory.rooms[room], clock, told),
@@ -300,7 +299,7 @@ class Live:
             if not chunk:
                 return
             position = chunk[-1].offset + 1
-            socket.write(events_frame(cursor(channel.partition, position), chunk))
+            socket.write(events_frame(self._hub.cursors.text(channel.partition, position), chunk))
             await socket.drained()
 
     def _paused(self, socket: LiveSocket, channel: Channel) -> None:

@@ -23,7 +23,6 @@ from engagement.gateway import metrics
 from engagement.gateway.auth import Authenticator
 from engagement.gateway.catalogue_follower import CatalogueFollower
 from engagement.gateway.clock_follower import ClockFollower
-from engagement.gateway.cursors import cursor
 from engagement.gateway.envelopes import EnvelopeWriter
 from engagement.gateway.flushes import Grid
 from engagement.gateway.frames import clock_frame
@@ -41,6 +40,7 @@ from engagement.gateway.room_directory import RoomDirectory
 from engagement.gateway.room_feed import Refusal, RoomFeed
 from engagement.gateway.room_view import RoomView, room_view
 from engagement.gateway.settlements import Settlements
+from engagement.log.admin import cluster_id
 from engagement.log.checkpoints import Checkpoint, read_checkpoints
 from engagement.log.tail import Followed, Position, Range, Tail
 from engagement.log.writer import LogWriter
@@ -205,6 +205,7 @@ class Gateway:
                 await asyncio.sleep(_RETRY_S)
         while True:
             try:
+                self.hub.cursors.name_log(await cluster_id(self.settings.bootstrap_servers))
                 return await read_checkpoints(
                     self.settings.bootstrap_servers, partitions, with_leases=False
                 )
@@ -256,7 +257,7 @@ class Gateway:
         """The room as it is told."""
         partition = partition_of_room(state.room, self.settings.partitions)
         channel = self.hub.channel(state.room, partition)
-        told = cursor(partition, self.hub.horizon(channel))
+        told = self.hub.cursors.text(partition, self.hub.horizon(channel))
         return room_view(state, self.clocks.clock(state.room), told)
 
     def measure(self) -> None:

@@ -56,6 +56,19 @@ async def _answers(bootstrap: str) -> bool:
         await admin.close()
 
 
+async def cluster_id(bootstrap: str) -> str:
+    """The id that a cluster was given when its storage was made: a wiped one has another.
+
+    Raises KafkaError or OSError when no broker answers.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        return str((await admin.describe_cluster())["cluster_id"])
+    finally:
+        await admin.close()
+
+
 def _declaration(topic: Topic, settings: Settings) -> NewTopic:
     return NewTopic(
         topic.name,

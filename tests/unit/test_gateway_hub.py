@@ -81,7 +81,7 @@ def watching(hub: Hub, channel: Channel, *, slow: bool = False) -> FakeViewer:
 def test_an_idle_room_is_sent_at_once(hub: Hub, channel: Channel) -> None:
     viewer = watching(hub, channel)
     publish(hub, channel, 0, 1)
-    assert [frame["cursor"] for frame in viewer.frames] == ["0-2"]
+    assert [frame["cursor"] for frame in viewer.frames] == ["00000000-0-2"]
     assert viewer.event_ids == ["fact-0", "fact-1"]
 
 
@@ -189,7 +189,9 @@ def test_a_slow_viewer_is_spared_comments_and_told_when_it_catches_up(
     slow.slow = False
     hub.reshape(channel)
     hub.tell_skipped(channel, slow)
-    assert slow.frames == [{"t": "skipped", "counts": {"comment.posted": 2}, "cursor": "0-2"}]
+    assert slow.frames == [
+        {"t": "skipped", "counts": {"comment.posted": 2}, "cursor": "00000000-0-2"}
+    ]
     assert slow.skipped == {}
 
 
@@ -212,8 +214,8 @@ def test_no_cursor_passes_an_event_that_a_slow_viewer_was_not_told_of(
     hub.publish(channel, event(2, "likes.counted"))
     hub.read_up_to(0, 3)
     skipped, events = slow.frames
-    assert skipped == {"t": "skipped", "counts": {"comment.posted": 1}, "cursor": "0-1"}
-    assert events["cursor"] == "0-2"
+    assert skipped == {"t": "skipped", "counts": {"comment.posted": 1}, "cursor": "00000000-0-1"}
+    assert events["cursor"] == "00000000-0-2"
     assert slow.skipped == {"likes.counted": 1}
 
 
@@ -222,7 +224,11 @@ def test_what_was_sent_is_not_counted_as_skipped(hub: Hub, channel: Channel) -> 
     for offset, kind in enumerate(["viewer.muted", "comment.posted", "viewer.banned"]):
         hub.publish(channel, event(offset, kind))
     hub.read_up_to(0, 3)
-    assert slow.frames[0] == {"t": "skipped", "counts": {"comment.posted": 1}, "cursor": "0-0"}
+    assert slow.frames[0] == {
+        "t": "skipped",
+        "counts": {"comment.posted": 1},
+        "cursor": "00000000-0-0",
+    }
     assert slow.event_ids == ["fact-0", "fact-2"]
     assert slow.skipped == {}
 
@@ -288,7 +294,7 @@ def test_a_gift_in_a_busy_room_does_not_wait_for_the_tick(
     publish(hub, channel, 1)
     publish(hub, channel, 2, kind=kind)
     assert viewer.event_ids == ["fact-0", "fact-1", "fact-2"]
-    assert [frame["cursor"] for frame in viewer.frames] == ["0-1", "0-3"]
+    assert [frame["cursor"] for frame in viewer.frames] == ["00000000-0-1", "00000000-0-3"]
     clock.advance(1.0)
     assert len(viewer.frames) == 2
 
