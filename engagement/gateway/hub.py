@@ -254,6 +254,18 @@ class Hub:
                 skipped_frame(self.cursors.text(channel.partition, self.horizon(channel)), counts)
             )
 
+    def send_apart(self, channel: Channel, viewer: Viewer, event: Event) -> None:
+        """Send a viewer an event that is none of the room's, between those that are.
+
+        Its cursor is where the viewer is: nothing is passed over.
+        """
+        if viewer.buffered_bytes() > limits.SOCKET_BUFFER_BYTES_MAX:
+            viewer.close_slow()
+            return
+        self.tell_skipped(channel, viewer)
+        told = self.cursors.text(channel.partition, self.horizon(channel))
+        viewer.write(events_frame(told, [event]))
+
     def snapshot_comments(self, channel: Channel) -> list[bytes]:
         """The last comments that every attached viewer has been sent, oldest first."""
         horizon = self.horizon(channel)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from engagement.domain import limits
+from engagement.domain import limits, rooms
 from engagement.errors import (
     CLOSE_CODES,
     EngagementError,
@@ -115,6 +115,17 @@ class Live:
         for socket in self._sockets_of(room):
             if socket.principal is not None and socket.principal.id == actor:
                 socket.close("banned")
+
+    def held(self, room: str, fact: bytes) -> None:
+        """Show a comment that waits for a moderator to those who may let it through."""
+        state, channel = self._directory.known(room), self._hub.find(room)
+        if state is None or channel is None:
+            return
+        event = Event(-1, "comment.held", "", fact, 0)
+        for socket in self._sockets_of(room):
+            who = socket.principal
+            if who is not None and rooms.may_moderate(state, who.id, who.role):
+                self._hub.send_apart(channel, socket, event)
 
     def opened(self, room: str) -> None:
         """A session of a room began: whoever waited in the closed room is present in it."""

@@ -21,7 +21,8 @@ from engagement.gateway.room_directory import FOLDED_TYPES, RoomDirectory
 log = structlog.get_logger()
 
 _REFUSED: Final = b'"type":"request.refused"'
-"""How a refusal looks in the bytes: everything else of the activity topic is not even decoded."""
+_HELD: Final = b'"type":"comment.held"'
+"""How these look in the bytes: everything else of the activity topic is not even decoded."""
 
 _POISON: Final = (
     msgspec.MsgspecError,
@@ -68,6 +69,7 @@ class RoomFeed:
         self._seen: dict[int, SeenIds[bool]] = {
             partition: SeenIds(limits.TAIL_IDS_PER_PARTITION) for partition in range(partitions)
         }
+        self._seen_held: SeenIds[bool] = SeenIds(limits.HELD_COMMENTS_PER_ROOM)
         self._fold_from: dict[int, int] = {}
         self._fold_room_from: Mapping[str, int] = {}
         self.banned: Callable[[str, str], None] = lambda room, actor: None
@@ -76,6 +78,8 @@ class RoomFeed:
         """Told which room a session began in."""
         self.refused: Callable[[Refusal], None] = lambda refusal: None
         """Told every refusal; whose it is, the listener finds out."""
+        self.held: Callable[[str, bytes], None] = lambda room, value: None
+        """Told which comment waits for a moderator, and where."""
         self.gift_sent: Callable[[Decided], None] = lambda fact: None
         """Told every paid gift."""
 
@@ -96,33 +100,40 @@ class RoomFeed:
         self._hub.read_up_to(partition, records[-1].offset + 1)
 
     def handle_activity(self, partition: int, records: Sequence[Any]) -> None:
-        """Look for refusals among records of the activity topic."""
+        """Look for refusals and held comments among records of the activity topic."""
         for record in records:
             value = record.value
-            if value is None or _REFUSED not in value:
+            if value is None or (_REFUSED not in value and _HELD not in value):
                 continue
             try:
-                fact = _FACTS.decode(value)
-                if fact.type == "request.refused":
-                    data = fact.decode()
-                    self.refused(
-                        Refusal(
-                            room=fact.roomid,
-                            actor=fact.actorid,
-                            request=data.request,
-                            request_type=data.request_type,
-                            code=data.code,
-                            session=data.session,
-                        )
-                    )
+                self._take_activity(value)
             except _POISON as error:
                 _poison("activity_poison", partition, record.offset, error)
 
+    def _take_activity(self, value: bytes) -> None:
+        fact = _FACTS.decode(value)
+        if fact.type == "request.refused":
+            data = fact.decode()
+            self.refused(
+                Refusal(
+                    room=fact.roomid,
+                    actor=fact.actorid,
+                    request=data.request,
+                    request_type=data.request_type,
+                    code=data.code,
+                    session=data.session,
+                )
+            )
+        elif fact.type == "comment.held" and self._seen_held.get(fact.id) is None:
+            _check_fans_out(value)
+            fact.decode()
+            self._seen_held.add(fact.id, True)
+            self.held(fact.roomid, value)
+
     def _take(self, partition: int, offset: int, value: bytes | None, seen: SeenIds[bool]) -> None:
-        if value is None or len(value) > limits.TAIL_FACT_BYTES_MAX:
-            raise ValueError("no value" if value is None else "larger than any fact")
-        if not value.isascii():
-            value.decode()  # One bad byte would cost every viewer its connection (RFC 6455 8.1).
+        if value is None:
+            raise ValueError("no value")
+        _check_fans_out(value)
         head = _HEADS.decode(value)
         if seen.get(head.id):
             metrics.FACTS_DROPPED.labels("duplicate").inc()
@@ -160,6 +171,14 @@ class RoomFeed:
             self.opened(fact.room)
         elif fact.kind == "gift.sent":
             self.gift_sent(fact)
+
+
+def _check_fans_out(value: bytes) -> None:
+    """Raise ValueError for what must not get into a frame."""
+    if len(value) > limits.TAIL_FACT_BYTES_MAX:
+        raise ValueError("larger than any fact")
+    if not value.isascii():
+        value.decode()  # One bad byte would cost every viewer its connection (RFC 6455 8.1).
 
 
 def _poison(reason: str, partition: int, offset: int, error: Exception) -> None:

@@ -139,6 +139,7 @@ class Gateway:
         self.clocks.told = lambda room, anchor: self.hub.broadcast(room, clock_frame(anchor))
         self.feed.banned = self.live.banned
         self.feed.opened = self.live.opened
+        self.feed.held = self.live.held
         self.feed.refused = self._refused
         self.feed.gift_sent = self.outcomes.gift_sent
         self.envelopes.failed = self.money.failed = self.intake.forget

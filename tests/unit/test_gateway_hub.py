@@ -355,3 +355,25 @@ def test_money_battles_and_moderation_are_never_left_out(
     clock.advance(1.0)
     assert slow.event_ids == [f"fact-{offset}" for offset in range(len(kept) + 1)]
     assert slow.skipped == {}
+
+
+def test_what_is_for_one_viewer_alone_moves_its_cursor_past_nothing(
+    hub: Hub, channel: Channel, clock: Clock
+) -> None:
+    viewer, slow = watching(hub, channel), watching(hub, channel, slow=True)
+    publish(hub, channel, 0)
+    publish(hub, channel, 1)
+    for each in (viewer, slow):
+        hub.send_apart(channel, each, event(-1, "comment.held"))
+    assert viewer.frames[-1]["cursor"] == "00000000-0-1"
+    assert viewer.event_ids == ["fact-0", "fact--1"]
+    assert [frame["t"] for frame in slow.frames] == ["skipped", "events"]
+    clock.advance(1.0)
+    assert viewer.event_ids == ["fact-0", "fact--1", "fact-1"]
+
+
+def test_a_viewer_that_takes_nothing_is_not_sent_more(hub: Hub, channel: Channel) -> None:
+    stuck = watching(hub, channel, slow=True)
+    stuck.buffered = limits.SOCKET_BUFFER_BYTES_MAX + 1
+    hub.send_apart(channel, stuck, event(-1, "comment.held"))
+    assert (stuck.frames, stuck.closed) == ([], True)

@@ -167,3 +167,30 @@ async def test_refusals_are_told_and_nothing_else_of_the_activity(feed: Feed) ->
         fact_bytes("kitchen", "request.refused", data),
     )
     assert told == [Refusal("kitchen", "ben", "r", "comment.post", "muted", "g/1")]
+
+
+async def test_a_comment_that_is_held_is_told_once_with_its_room(feed: Feed) -> None:
+    told: list[tuple[str, bytes]] = []
+    feed.feed.held = lambda room, value: told.append((room, value))
+    held = fact_bytes("kitchen", "comment.held", {"text": "ö", "reason": "word"}, "h1")
+    feed.activity(
+        held,
+        held,
+        fact_bytes("kitchen", "comment.held", {"text": 7, "reason": ""}),
+        held.replace("ö".encode(), b"\xff").replace(b"h1", b"h2"),
+        held.replace(b"word", b"w" * TAIL_FACT_BYTES_MAX).replace(b"h1", b"h3"),
+    )
+    assert told == [("kitchen", held)]
+
+
+async def test_a_paid_gift_is_told_when_it_is_folded(feed: Feed) -> None:
+    told: list[str] = []
+    feed.feed.gift_sent = lambda fact: told.append(str(fact.cause))
+    gift = {
+        "gift": "rose", "name": "Rose", "tier": 1, "animation": "rose", "count": 1,
+        "unit_price": 5, "coins": 5, "earned": 2, "to": "ana", "transfer": "0-1", "session": "s",
+    }  # fmt: skip
+    value = fact_bytes("kitchen", "gift.sent", gift, "g1")
+    caused = value.replace(b'"data"', b'"causationid":"r1","data"')
+    feed.room(caused, caused)
+    assert told == ["r1"]
