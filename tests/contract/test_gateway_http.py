@@ -150,14 +150,14 @@ async def test_each_request_of_a_batch_has_its_result_in_order(
     await gateway.open_room(room)
     first = comment()
     batch = [first, comment(""), first, {**first, "type": "like.tap", "data": {}}, 7]
-    answer = await gateway.post(room, [*batch, request("gift.send", {"gift": "rose"})])
+    answer = await gateway.post(room, [*batch, request("gift.send", {"gift": "dragon"})])
     assert answer.status_code == 202
     results = answer.json()["results"]
     assert [each["status"] for each in results] == [
         "accepted", "rejected", "duplicate", "rejected", "rejected", "rejected",
     ]  # fmt: skip
     assert [each.get("code") for each in results] == [
-        None, "bad_request", None, "id_reused", "bad_request", "not_yet_available",
+        None, "bad_request", None, "id_reused", "bad_request", "unknown_gift",
     ]  # fmt: skip
     assert results[1]["field"] == "$.data.text"
     assert [each["id"] for each in results[:4]] == [each["id"] for each in batch[:4]]  # type: ignore[index]
@@ -169,11 +169,9 @@ async def test_a_single_bad_request_is_a_problem(gateway: GatewayProcess, room: 
     assert (await gateway.post(room, sent)).json()["results"][0]["status"] == "accepted"
     assert (await gateway.post(room, sent)).json()["results"][0]["status"] == "duplicate"
     is_problem(await gateway.post(room, {**sent, "data": {"text": "x"}}), 422, "id_reused")
-    is_problem(await gateway.post(room, comment(actor="cy")), 403, "forbidden")
+    is_problem(await gateway.post(room, comment(actor="cy")), 403, "foreign_actor")
     is_problem(await gateway.post(room, request("viewer.ban", {"target": "x"})), 403, "forbidden")
     is_problem(await gateway.post(room, request("comment.sing")), 400, "unknown_type")
-    gift = request("gift.send", {"gift": "rose"})
-    is_problem(await gateway.post(room, gift), 409, "not_yet_available")
     is_problem(await gateway.post("no-such-room", sent), 404, "room_not_found")
 
 
@@ -294,11 +292,13 @@ async def test_who_asks_too_often_is_told_when_to_come_back(
         ("GET", "/v1/rooms/{room}/replay?speed=nan", 422),
         ("GET", "/v1/rooms/{room}/replay?speed=inf", 422),
         ("GET", "/v1/rooms/{room}/replay?speed=101", 422),
-        ("PUT", "/v1/battles/b", 409),
-        ("GET", "/v1/battles/b", 409),
-        ("POST", "/v1/battles/b/accept", 409),
-        ("POST", "/v1/accounts/ana/deposits", 409),
-        ("GET", "/v1/accounts/ana", 409),
+        ("PUT", "/v1/battles/b", 400),
+        ("GET", "/v1/battles/b", 404),
+        ("POST", "/v1/battles/b/accept", 404),
+        ("POST", "/v1/accounts/ana/deposits", 403),
+        ("GET", "/v1/accounts/ana", 403),
+        ("GET", "/v1/hosts/ana/earnings", 403),
+        ("PUT", "/v1/gifts/rose", 403),
     ],
 )
 async def test_every_error_is_a_problem(
@@ -321,7 +321,7 @@ async def test_lists_answer_items_and_where_to_go_on(gateway: GatewayProcess, ro
     ):
         answer = await gateway.http.get(f"/v1/rooms/{room}/{path}")
         assert (answer.status_code, answer.json().keys()) == (200, {"items", "next"}), answer.text
-    assert (await gateway.http.get("/v1/gifts")).json() == {"items": [], "next": None}
+    assert (await gateway.http.get("/v1/gifts")).json().keys() == {"items", "next"}
 
 
 async def test_head_and_options_are_answered(gateway: GatewayProcess, room: str) -> None:
