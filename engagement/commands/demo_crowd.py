@@ -1,4 +1,4 @@
-"""`engagement demo-crowd`: the synthetic crowd, as a process of its own."""
+"""`engagement demo-crowd`: the synthetic crowds of the demo, as a process of their own."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import signal
 
 import uvloop
 
-from engagement.crowd.demo import DemoCrowd
+from engagement.crowd.demo import run_demo
 from engagement.observability import configure_logging
 from engagement.settings import Settings
 
@@ -20,7 +20,7 @@ def demo_crowd(settings: Settings) -> int:
 
 
 async def _run(settings: Settings) -> None:
-    task = asyncio.ensure_future(DemoCrowd(settings).run())
+    task = asyncio.ensure_future(run_demo(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)

@@ -23,10 +23,10 @@ def up(settings: Settings, *, without: Sequence[str] = (), verbose: bool = False
 
 
 def demo(settings: Settings, *, verbose: bool = False) -> int:
-    """`up` in dev auth, with one live room and a crowd in it."""
+    """`up` in dev auth, with two live rooms, a crowd in each, and battles between them."""
     # The processes of the demo read their settings from the environment too.
     os.environ["ENGAGEMENT_AUTH"] = "dev"
-    os.environ.setdefault("ENGAGEMENT_SYNTHETIC_ROOMS", '["demo"]')
+    os.environ.setdefault("ENGAGEMENT_SYNTHETIC_ROOMS", '["demo", "rival"]')
     dev = settings.model_copy(update={"auth": "dev"})
     return _supervise(dev, extra=(Role("demo-crowd", "demo-crowd"),), verbose=verbose)
 

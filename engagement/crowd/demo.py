@@ -1,4 +1,4 @@
-"""The synthetic crowd of the demo: people who come and go, talk in waves and like in bursts.
+"""The synthetic crowds of the demo: people who come and go, talk in waves, like and give in bursts.
 
 The same seed gives the same people and the same order of what they do; only the clock is real.
 """
@@ -12,14 +12,14 @@ import httpx
 import structlog
 
 from engagement.crowd.clients import UNANSWERED, Poster
+from engagement.crowd.demo_battles import Battles
+from engagement.crowd.demo_gifts import Givers
+from engagement.crowd.demo_shows import ADVERTISEMENT, DEMO, RIVAL, Show
+from engagement.crowd.demo_wallets import SERVICE, Wallets
 from engagement.settings import Settings
 
 log = structlog.get_logger()
 
-ROOM: Final = "demo"
-HOST: Final = "host"
-TITLE: Final = "Late-night ramen with Mika"
-SERVICE: Final = "demo-crowd"
 STEP_S: Final = 0.1
 WAVE_S: Final = 24
 """A room breathes: it is quiet, something happens, everybody talks, it calms down."""
@@ -30,56 +30,34 @@ REMOVE_S: Final = 2.0
 """How long the host's moderator takes to see what does not belong here."""
 MEDIA_TIMEOUT_S: Final = 3
 
-PEOPLE: Final = tuple(
-    f"{first}{last}"
-    for first in ("mika", "juan", "lena", "tomo", "ada", "noor", "piet", "yuki", "sol", "ivo")
-    for last in ("", "_92", ".live", "77")
-)
 
-COMMENTS: Final = (
-    ("en", "that broth looks unreal"),
-    ("en", "how long does it simmer?"),
-    ("es", "¡qué hambre me dio!"),
-    ("ja", "いただきます！"),
-    ("en", "first time here, hi everyone 👋"),
-    ("en", "the steam on the lens 😂"),
-    ("en", "is that kombu or nori?"),
-    ("fr", "c'est l'heure du dîner chez moi"),
-    ("en", "she's going for the chili oil"),
-    ("en", "do the egg flip again!!"),
-    ("en", "watching from Lisbon 🇵🇹"),
-    ("de", "das sieht so gut aus"),
-    ("en", "who else is eating noodles right now"),
-    ("ko", "나도 먹고 싶다"),
-    ("en", "that knife is terrifyingly sharp"),
-    ("en", "ratio of shoyu to mirin?"),
-    ("en", "LETS GOOO"),
-    ("en", "quiet chat today… nope, there it goes"),
-    ("en", "adding this to my list"),
-    ("ar", "شكلها لذيذة جدا"),
-    ("en", "the sound of that sizzle"),
-    ("en", "wait, rewind, what did she put in?"),
-    ("pt", "bom demais"),
-    ("en", "my cat is watching too"),
-    ("hi", "क्या बात है!"),
-    ("en", "3 minutes is too long for those noodles"),
-    ("en", "agree to disagree on the corn"),
-    ("en", "chef's kiss 👌"),
-)
+async def run_demo(settings: Settings) -> None:
+    """Both rooms, their battles and everybody's coins, until cancelled."""
+    crowds = {show.room: DemoCrowd(settings, seed, show) for seed, show in ((7, DEMO), (8, RIVAL))}
 
-ANSWERS: Final = ("yes!", "about six hours, she said", "kombu", "same here", "haha", "so true")
+    def warm(show: Show, heat: float) -> None:
+        crowds[show.room].heat = heat
 
-ADVERTISEMENT: Final = "cheap followers, link in my bio"
-"""What a moderator takes down. ENGAGEMENT_MODERATION_HOLD='["followers"]' holds it instead."""
+    shows = (DEMO, RIVAL)
+    people = [who for show in shows for who in show.people]
+    async with asyncio.TaskGroup() as tasks:
+        for crowd in crowds.values():
+            tasks.create_task(crowd.run())
+        tasks.create_task(Wallets(settings, list(crowds), people).run())
+        tasks.create_task(Battles(settings, shows, warm).run())
 
 
 class DemoCrowd:
     """One endless crowd in one room."""
 
-    def __init__(self, settings: Settings, seed: int = 7) -> None:
+    def __init__(self, settings: Settings, seed: int = 7, show: Show = DEMO) -> None:
         self._settings = settings
+        self._show = show
         self._poster = Poster(settings)
         self._chance = random.Random(seed)
+        self._givers = Givers(self._chance)
+        self.heat = 0.0
+        """How lively it is: 0 in a calm room, 3 in the last seconds of a battle."""
         self._present: set[str] = set()
         self._recent: list[str] = []
         self._to_remove: list[tuple[float, str]] = []
@@ -99,18 +77,22 @@ class DemoCrowd:
             await self._poster.close()
 
     async def _open(self) -> None:
-        body = {"title": TITLE, "host": HOST}
+        show = self._show
+        body = {"title": show.title, "host": show.host}
         answer = await self._poster.call(
-            "PUT", f"/v1/rooms/{ROOM}", user=SERVICE, role="service", body=body
+            "PUT", f"/v1/rooms/{show.room}", user=SERVICE, role="service", body=body
         )
         answer.raise_for_status()
+        sold = await self._poster.call("GET", "/v1/gifts", user=SERVICE, role="service")
+        self._givers.offer(sold.raise_for_status().json()["items"])
         self._present.clear()  # A room that was closed has sent everybody home.
         await self._start_clock()
-        log.info("demo room is open", room=ROOM)
+        log.info("demo room is open", room=show.room)
 
     async def _start_clock(self) -> None:
         """Ask the media process for a synthetic host, in case it has none for this room yet."""
-        url = f"http://{self._settings.host}:{self._settings.media_port}/v1/rooms/{ROOM}/synthetic"
+        base = f"http://{self._settings.host}:{self._settings.media_port}"
+        url = f"{base}/v1/rooms/{self._show.room}/synthetic"
         headers = self._poster.headers(SERVICE, "service")
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=MEDIA_TIMEOUT_S) as client:
@@ -124,7 +106,9 @@ class DemoCrowd:
         while True:
             batch = self.step()
             if batch:
-                results = await self._poster.post(ROOM, batch, user=SERVICE, role="service")
+                results = await self._poster.post(
+                    self._show.room, batch, user=SERVICE, role="service"
+                )
                 self.note(batch, results)
                 codes = {result.get("code") for result in results}
                 if codes & {"room_closed", "room_not_found"}:
@@ -155,22 +139,25 @@ class DemoCrowd:
             if chance.random() < 0.15:
                 batch.append(self._comment())
             if chance.random() < 0.4:
-                who = chance.choice(PEOPLE)
+                who = chance.choice(self._show.people)
                 taps = {"count": chance.randint(1, 18 if wave else 4)}
                 batch.append(self._request(who, "like.tap", taps))
         if chance.random() < 0.002:
-            who = chance.choice(PEOPLE)
+            who = chance.choice(self._show.people)
             batch.append(self._request(who, "comment.post", {"text": ADVERTISEMENT}))
         batch += self._comings_and_goings()
+        for tap in self._givers.step(self._at_s, self.heat, sorted(self._present)):
+            order = {"gift": tap.gift, "count": tap.count}
+            batch.append(self._request(tap.who, "gift.send", order))
         while self._to_remove and self._to_remove[0][0] <= self._at_s:
             _, target = self._to_remove.pop(0)
             data = {"target": target, "reason": "advertising"}
-            batch.append(self._request(HOST, "comment.remove", data))
+            batch.append(self._request(self._show.host, "comment.remove", data))
         return batch
 
     def _comings_and_goings(self) -> list[dict[str, Any]]:
         chance = self._chance
-        away = [person for person in PEOPLE if person not in self._present]
+        away = [person for person in self._show.people if person not in self._present]
         if away and chance.random() < 0.08 + 0.1 * (len(self._present) < 12):
             who = chance.choice(away)
             self._present.add(who)
@@ -183,11 +170,14 @@ class DemoCrowd:
 
     def _comment(self) -> dict[str, Any]:
         chance = self._chance
-        who = chance.choice(sorted(self._present) or list(PEOPLE))
+        who = chance.choice(sorted(self._present) or list(self._show.people))
         if self._recent and chance.random() < 0.2:
-            data = {"text": chance.choice(ANSWERS), "reply_to": chance.choice(self._recent)}
+            data = {
+                "text": chance.choice(self._show.answers),
+                "reply_to": chance.choice(self._recent),
+            }
         else:
-            lang, text = chance.choice(COMMENTS)
+            lang, text = chance.choice(self._show.comments)
             data = {"text": text, "lang": lang}
         return self._request(who, "comment.post", data)
 

@@ -68,6 +68,7 @@ class FakeMoney:
             to="ana",
             transfer="0-1",
             session="s",
+            session="s",
         )
         if not gift["combo"]:
             return sent

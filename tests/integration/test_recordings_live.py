@@ -290,7 +290,7 @@ async def test_the_demo_crowd_outlives_kills_and_closings_and_ends_at_once(
         await more_than(await comments(), comments)
         opened = await openings()
         closing = urllib.request.Request(
-            f"http://{address}/v1/rooms/demo", method="DELETE", headers={"X-User": "host"}
+            f"http://{address}/v1/rooms/demo", method="DELETE", headers={"X-User": "mika"}
         )
         (await asyncio.to_thread(urllib.request.urlopen, closing)).close()
         await more_than(opened, openings)

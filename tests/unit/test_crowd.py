@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from engagement.crowd.demo import ADVERTISEMENT, PEOPLE, STEP_S, WAVE_S, DemoCrowd
+from engagement.crowd.demo import STEP_S, WAVE_S, DemoCrowd
+from engagement.crowd.demo_shows import ADVERTISEMENT, DEMO, PEOPLE, RIVAL
 from engagement.crowd.schedule import AGAIN_S_MAX, Sending, schedule
 from engagement.domain.names import is_actor_id
 from engagement.domain.requests import ClientRequest
@@ -93,7 +94,8 @@ def test_the_demo_crowd_talks_in_waves_and_never_too_much() -> None:
     batches = steps(DemoCrowd(Settings(auth="dev")), 20 * WAVE_S)
     per_wave = round(WAVE_S / STEP_S)
     calm, wave = 0, 0
-    for number, batch in enumerate(batches):
+    for number, whole in enumerate(batches):
+        batch = [one for one in whole if one["type"] != "gift.send"]
         in_wave = 0.56 < number % per_wave / per_wave < 0.74
         wave += len(batch) if in_wave else 0
         calm += 0 if in_wave else len(batch)
@@ -116,8 +118,16 @@ def test_the_demo_crowd_asks_in_good_form_for_people_who_are_there() -> None:
                 present.add(one["actor"])
             elif one["type"] == "room.leave":
                 present.remove(one["actor"])
-    assert set(kinds) == {"comment.post", "like.tap", "room.join", "room.leave"}
+            elif one["type"] == "gift.send":
+                assert one["actor"] in present
+    assert set(kinds) == {"comment.post", "like.tap", "room.join", "room.leave", "gift.send"}
     assert 8 <= len(present) <= len(PEOPLE)
+
+
+def test_the_two_rooms_of_the_demo_share_nobody() -> None:
+    assert not set(DEMO.people) & set(RIVAL.people)
+    assert DEMO.room != RIVAL.room
+    assert DEMO.host != RIVAL.host
 
 
 def test_an_advertisement_is_taken_down_and_what_others_say_is_answered() -> None:
