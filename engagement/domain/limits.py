@@ -262,6 +262,9 @@ SETTLED_POLL_S: Final = 0.01
 """First pause between two looks for what the ledger made of a rare request; they double."""
 SETTLED_POLL_S_MAX: Final = 0.2
 """Longest of these pauses."""
+CATALOGUE_WAIT_S: Final = 5.0
+"""A gift of the file whose terms the ledger has not told yet is waited for: on a fresh instance the
+first worker is ready after 4 s."""
 OUTCOME_WAIT_S_MAX: Final = 30.0
 """The longest `Prefer: wait` that is honoured: gateways and balancers cut idle requests later."""
 OUTCOMES_AWAITED_MAX: Final = 200_000
