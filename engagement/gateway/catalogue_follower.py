@@ -6,8 +6,9 @@ offered once is a repeat for ever, so what was changed at run time since then st
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +36,7 @@ class CatalogueFollower:
     def __init__(self, file: Iterable[GiftTerms] = ()) -> None:
         self._file = {terms.gift: terms for terms in file}
         self._priced: dict[str, PricedGift] = {}
+        self._changed = asyncio.Event()
 
     def find(self, gift: str) -> PricedGift | None:
         """What a gift costs; None when it is not sold."""
@@ -48,6 +50,15 @@ class CatalogueFollower:
     def awaits(self, gift: str) -> bool:
         """Whether this gift was offered by the file and the ledger has not answered yet."""
         return gift in self._file and gift not in self._priced
+
+    async def until(self, gifts: Collection[str], wait_s: float) -> None:
+        """Wait until none of these is awaited any more, but not for ever: on a fresh instance the
+        first gifts may come before the ledger has taken the file in."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while any(map(self.awaits, gifts)):
+                    self._changed.clear()
+                    await self._changed.wait()
 
     @property
     def full(self) -> bool:
@@ -71,6 +82,7 @@ class CatalogueFollower:
             except _POISON as error:
                 metrics.FACTS_DROPPED.labels("catalogue_poison").inc()
                 log.warning("catalogue.poison", offset=record.offset, error=str(error))
+        self._changed.set()
 
     def _take(self, value: bytes) -> None:
         fact = _FACTS.decode(value)

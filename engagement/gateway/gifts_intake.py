@@ -7,7 +7,7 @@ database could not say whether the same id was paid before, the sender is told t
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
@@ -95,8 +95,14 @@ class GiftsIntake:
         self._outcomes = outcomes
         self._users = Buckets(settings.user_gifts_per_s)
 
-    async def stored(self, gifts: Iterable[SentGift]) -> Stored:
-        """What became of those that were decided before; asked before they are submitted."""
+    async def stored(self, gifts: Sequence[SentGift]) -> Stored:
+        """What became of those that were decided before; asked before they are submitted.
+
+        Waits for what they cost, too, where it is about to be known.
+        """
+        names = {sent.gift.data.gift for sent in gifts}
+        if any(map(self._catalogue.awaits, names)):
+            await self._catalogue.until(names, limits.CATALOGUE_WAIT_S)
         return await self._settlements.find([sent.key for sent in gifts])
 
     def expect(

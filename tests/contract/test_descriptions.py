@@ -66,15 +66,18 @@ async def test_every_frame_of_a_real_gateway_is_as_described(instance: Instance,
         await socket.send('{"t":"auth","token":"dev:ben"}')
         seen: dict[str, Any] = {}
         comment = {"id": str(uuid.uuid4()), "type": "comment.post", "data": {"text": "hi"}}
-        await socket.send(json.dumps({"t": "send", "events": [comment]}))
+        gift = {"id": str(uuid.uuid4()), "type": "gift.send", "data": {"gift": "rose"}}
+        await socket.send(json.dumps({"t": "send", "events": [comment, gift]}))
         await socket.send('{"t":"ping","id":"p","at_ms":1.5}')
         await socket.send('{"t":"dance"}')
-        wanted = {"Hello", "Events", "Clock", "Ack", "Pong", "Error"}
+        wanted = {"Hello", "Events", "Clock", "Ack", "Outcome", "Pong", "Error"}
         async with asyncio.timeout(30):
             while not wanted <= seen.keys():
                 frame = decode(await socket.recv())
                 seen.setdefault(type(frame).__name__, frame)
-    assert seen["Ack"].results[0].status == "accepted"
+    assert [result.status for result in seen["Ack"].results] == ["accepted", "accepted"]
+    [told] = seen["Outcome"].results
+    assert (told.id, told.status, told.code) == (gift["id"], "refused", "insufficient_funds")
     assert seen["Hello"].snapshot.room == room
 
 

@@ -170,3 +170,19 @@ async def test_a_file_is_offered_until_the_log_has_it(monkeypatch: pytest.Monkey
     assert [flush.acked for flush in offered] == [False, True]
     ids = {asked.request.id for each in log.money_envelopes for asked in each.asks}
     assert len(ids) == 1
+
+
+async def test_a_gift_of_the_file_is_waited_for_and_no_other() -> None:
+    catalogue = CatalogueFollower([ROSE])
+    await catalogue.until(["dragon"], 60)
+    waiting = [asyncio.create_task(catalogue.until(["rose"], 60)) for _ in range(3)]
+    await asyncio.sleep(0)
+    sell(catalogue, "other")
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    sell(catalogue, "rose", coins=5)
+    await asyncio.gather(*waiting)
+
+
+async def test_a_gift_that_does_not_come_is_given_up() -> None:
+    await CatalogueFollower([ROSE]).until(["rose"], 0.01)
