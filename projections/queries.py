@@ -17,8 +17,13 @@ from sqlalchemy import union_all as union
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engagement.domain import limits
+from engagement.domain.battle_views import battle_view
+from engagement.domain.events import ROOM_BATTLE_TYPES
+from engagement.domain.rooms import RoomState, evolve, revision_of
 from engagement.errors import BadRequestError
+from engagement.log.codec import decode_fact
 from projections.cursors import Place, decode_cursor, encode_cursor
+from projections.gift_queries import Period, battles_of, earned, leaders, senders_by
 from projections.tables import ROOMS, SESSIONS, TIMELINE, TOMBSTONES
 
 _T = TIMELINE.c
@@ -27,7 +32,9 @@ _COMMENT: Final[ColumnElement[str]] = literal_column("'comment.posted'")
 """A literal and no parameter: only so does it match the condition of a partial index."""
 _IS_COMMENT: Final = _T.type == _COMMENT
 _IS_OTHER: Final = _T.type != _COMMENT
-_STATE_TYPES: Final = ("room.opened", "room.closed", "viewers.counted", "likes.counted")
+_STATE_TYPES: Final = (
+    "room.opened", "room.closed", "viewers.counted", "likes.counted", *ROOM_BATTLE_TYPES,
+)  # fmt: skip
 
 TIMELINE_LIST: Final = "timeline"
 COMMENTS_LIST: Final = "comments"
@@ -72,10 +79,22 @@ class RoomQueries:
             statement = statement.where(_T.offset < place.offset)
         return _page(COMMENTS_LIST, room, await self._rows(statement), limit)
 
-    async def leaderboard(self, room: str, limit: int) -> list[dict[str, Any]]:
-        """Top senders by coins. Gifts are not decided yet, so nobody has sent any."""
+    async def leaderboard(
+        self, room: str, limit: int, *, period: Period = "all"
+    ) -> list[dict[str, Any]]:
+        """Top senders by coins: of the newest live session, of today (UTC), or of all time."""
         _check_limit(limit)
-        return []
+        return await leaders(self._rows, room, limit, period)
+
+    async def earnings(self, host: str, *, days: int = 31) -> dict[str, Any]:
+        """What a host has earned by gifts: in all, and on the newest days (UTC)."""
+        _check_limit(days)
+        return await earned(self._rows, host, days)
+
+    async def battles(self, room: str, limit: int) -> list[dict[str, Any]]:
+        """The room's battles, newest first."""
+        _check_limit(limit)
+        return await battles_of(self._rows, room, limit)
 
     async def timeline(
         self,
@@ -132,7 +151,9 @@ class RoomQueries:
         ended = closed is not None and (opened is None or place_of(opened) < place_of(closed))
         nobody = viewers is None or (closed is not None and place_of(closed) > place_of(viewers))
         about = await self._first_session(room) if opened is None else _data(opened)
-        comments = sorted((row for row in rows if row.type not in _STATE_TYPES), key=place_of)
+        comments = sorted((row for row in rows if row.type == "comment.posted"), key=place_of)
+        until = Place(epoch, at_ms, 2**31 - 1, _INTEGER_MAX)
+        since = None if opened is None else place_of(opened)
         return {
             "room": room,
             "title": about.get("title", ""),
@@ -141,8 +162,8 @@ class RoomQueries:
             "online": 0 if nobody else _data(viewers)["online"],
             "likes": 0 if likes is None else _data(likes)["room_total"],
             "comments": [msgspec.json.decode(row.event) for row in comments],
-            "top_senders": [],
-            "battle": None,
+            "top_senders": await senders_by(self._rows, room, since, until),
+            "battle": _battle_of(room, rows),
             "epoch": epoch,
             "at_ms": at_ms,
         }
@@ -251,6 +272,15 @@ def _state_at(room: str, until: Place) -> Select[Any]:
 
 def _is_buried() -> ColumnElement[bool]:
     return exists().where(TOMBSTONES.c.room == _T.room, TOMBSTONES.c.target == _T.event_id)
+
+
+def _battle_of(room: str, rows: Iterable[Any]) -> dict[str, Any] | None:
+    """The room's newest battle, from the newest fact of each kind."""
+    told = [row for row in rows if row.type in ROOM_BATTLE_TYPES]
+    state = RoomState(room)
+    for fact in sorted((decode_fact(row.event.encode()) for row in told), key=revision_of):
+        evolve(state, fact)
+    return None if state.battle is None else msgspec.to_builtins(battle_view(state.battle))
 
 
 def _page(kind: str, room: str, rows: Sequence[Any], limit: int) -> Page:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+from projections.battles import BattlesProjection
 from projections.comments import CommentsProjection
+from projections.gifts import GiftsProjection
 from projections.likes import LikesProjection
 from projections.presence import PresenceProjection
 from projections.projection import Projection
@@ -15,6 +17,8 @@ PROJECTIONS: Final[tuple[type[Projection], ...]] = (
     CommentsProjection,
     PresenceProjection,
     LikesProjection,
+    GiftsProjection,
+    BattlesProjection,
     RoomsProjection,
 )
 """In the order in which every transaction writes them."""

@@ -177,3 +177,67 @@ SESSIONS: Final = Table(
     PrimaryKeyConstraint("room", "session", name="pk_room_sessions"),
 )
 """Every live session of a room; the newest is the one that was opened last in the log."""
+
+GIFT_ENTRIES: Final = Table(
+    "gift_entries",
+    METADATA,
+    Column("room", _bytewise(), nullable=False),
+    Column("ledger", Integer, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    PrimaryKeyConstraint("room", "ledger", name="pk_gift_entries"),
+)
+"""Up to which entry of each ledger partition a room's gifts are added up."""
+
+LEADERBOARD: Final = Table(
+    "leaderboard",
+    METADATA,
+    Column("room", _bytewise(), nullable=False),
+    Column("period", _bytewise(), nullable=False),
+    Column("key", _bytewise(), nullable=False),
+    Column("actor", _bytewise(), nullable=False),
+    Column("coins", BigInteger, nullable=False),
+    Column("gifts", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    PrimaryKeyConstraint("room", "period", "key", "actor", name="pk_leaderboard"),
+    Index("ix_leaderboard_coins", "room", "period", "key", text("coins DESC"), "actor"),
+)
+"""Coins and gifts by sender: of a live session, of a day (UTC, accepted time), and of all time."""
+
+EARNINGS: Final = Table(
+    "earnings",
+    METADATA,
+    Column("host", _bytewise(), nullable=False),
+    Column("day", _bytewise(), nullable=False),
+    Column("room", _bytewise(), nullable=False),
+    Column("coins", BigInteger, nullable=False),
+    Column("gifts", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    PrimaryKeyConstraint("host", "day", "room", name="pk_earnings"),
+)
+"""A host's share of the gifts of a day (UTC, accepted time), by room."""
+
+BATTLE_BOARDS: Final = Table(
+    "battle_boards",
+    METADATA,
+    Column("room", _bytewise(), nullable=False),
+    Column("battle", _bytewise(), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("status", _bytewise(), nullable=True),
+    Column("sides", Text, nullable=True),
+    Column("totals", Text, nullable=True),
+    Column("top", Text, nullable=True),
+    Column("started", Text, nullable=True),
+    Column("deadline", Text, nullable=True),
+    Column("result", Text, nullable=True),
+    Column("winner", _bytewise(), nullable=True),
+    Column("reason", Text, nullable=True),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    PrimaryKeyConstraint("room", "battle", name="pk_battle_boards"),
+    Index("ix_battle_boards_battle", "battle"),
+)
+"""Every battle as each of its rooms was told; `sides`, `totals` and `top` as JSON."""

@@ -1,13 +1,14 @@
 """Statements that merge the folded rows of a batch into a keyed table, all of them at once.
 
 The rows travel as one array per column (`unnest`): one statement and one round trip however many
-rows there are. Each merge is idempotent, so that a fact which is folded twice changes nothing.
+rows there are. Each merge but `add_up` is idempotent, so that a fact which is folded twice changes
+nothing.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, Table, bindparam, column, func, select
+from sqlalchemy import ARRAY, Column, Table, bindparam, case, column, func, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 
@@ -34,6 +35,41 @@ def fill_in(table: Table) -> Insert:
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),
         set_={one.name: func.coalesce(one, statement.excluded[one.name]) for one in _values(table)},
+    )
+
+
+def keep_known(table: Table, by: Column[Any]) -> Insert:
+    """The row with the greater `by` stands; where it is NULL, what the other one knows."""
+    statement = _insert_given(table)
+    given_row = statement.excluded
+    newer = given_row[by.name] > by
+    merged = {
+        one.name: case(
+            (newer, func.coalesce(given_row[one.name], one)),
+            else_=func.coalesce(one, given_row[one.name]),
+        )
+        for one in _values(table)
+    }
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns), set_=merged
+    )
+
+
+def add_up(table: Table, sums: Iterable[Column[Any]]) -> Insert:
+    """What is given is added to `sums`; of the other columns the given one stands.
+
+    Not idempotent: the caller leaves out what was added before.
+    """
+    statement = _insert_given(table)
+    names = {one.name for one in sums}
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={
+            one.name: one + statement.excluded[one.name]
+            if one.name in names
+            else statement.excluded[one.name]
+            for one in _values(table)
+        },
     )
 
 

@@ -315,8 +315,14 @@ def _know_entry(state: RoomState, transfer: str) -> None:
     state.entries[ledger] = max(entry, state.entries.get(ledger, 0))
 
 
+def revision_of(fact: Decided) -> int:
+    """The revision that a battle's fact carries."""
+    revision: int = fact.data.final_revision if fact.kind == "battle.ended" else fact.data.revision
+    return revision
+
+
 def _battle_told(state: RoomState, fact: Decided, data: Any) -> None:
-    revision = data.final_revision if fact.kind == "battle.ended" else data.revision
+    revision = revision_of(fact)
     battle = state.battle
     if battle is not None and battle.battle == data.battle and revision <= battle.revision:
         return

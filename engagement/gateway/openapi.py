@@ -159,6 +159,9 @@ LIST_COMMENTS: Final = _route(
     {200: _answer("CloudEvents, newest first", _PAGE), **_problems(400, 404, 422, 503)}
 )
 LIST_LEADERS: Final = _route({200: _answer("Senders by coins", _PAGE), **_problems(404, 422, 503)})
+LIST_BATTLES: Final = _route(
+    {200: _answer("Battles, newest first", _PAGE), **_problems(404, 422, 503)}
+)
 LIST_TIMELINE: Final = _route(
     {200: _answer("CloudEvents in media order", _PAGE), **_problems(400, 404, 422, 503)}
 )

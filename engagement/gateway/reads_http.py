@@ -13,6 +13,7 @@ from engagement.gateway import openapi
 from engagement.gateway.database_reads import ask
 from engagement.gateway.events_http import find_room
 from engagement.gateway.runtime import gateway_of
+from projections.gift_queries import Period
 
 router = APIRouter(prefix="/v1/rooms/{room}", tags=["reads"])
 
@@ -44,12 +45,23 @@ async def list_comments(
 
 
 @router.get("/leaderboard", **openapi.LIST_LEADERS)
-async def list_leaders(room: str, request: Request, limit: Limit = 10) -> Response:
-    """Top senders by coins."""
+async def list_leaders(
+    room: str, request: Request, limit: Limit = 10, period: Period = "all"
+) -> Response:
+    """Top senders by coins: of the newest live session, of today (UTC), or of all time."""
     gateway = gateway_of(request)
     await find_room(gateway, room)
-    leaders = await ask(gateway.queries.leaderboard(room, limit))
+    leaders = await ask(gateway.queries.leaderboard(room, limit, period=period))
     return _page([msgspec.json.encode(leader) for leader in leaders], None)
+
+
+@router.get("/battles", **openapi.LIST_BATTLES)
+async def list_battles(room: str, request: Request, limit: Limit = 10) -> Response:
+    """The room's battles, newest first."""
+    gateway = gateway_of(request)
+    await find_room(gateway, room)
+    battles = await ask(gateway.queries.battles(room, limit))
+    return _page([msgspec.json.encode(battle) for battle in battles], None)
 
 
 @router.get("/timeline", **openapi.LIST_TIMELINE)

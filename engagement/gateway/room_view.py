@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from engagement.domain import limits
-from engagement.domain.battle_events import Supporter
+from engagement.domain.battle_views import RoomBattleView, battle_view
 from engagement.domain.media_time import RoomClock, pts_at
-from engagement.domain.rooms import RoomBattle, RoomState
+from engagement.domain.rooms import RoomState
 from engagement.gateway.frames import anchor_fields, text_frame
 from engagement.gateway.room_directory import Sender
 
@@ -30,34 +30,6 @@ class MediaNow(Struct, frozen=True):
 
     epoch: int
     pts_ms: int
-
-
-class RoomSideView(Struct, frozen=True):
-    """One room of a battle."""
-
-    room: str
-    host: str
-    score: int
-
-
-class RoomBattleView(Struct, frozen=True):
-    """A room's newest battle, as its facts told it."""
-
-    battle: str
-    status: str
-    """invited, running or ended."""
-    sides: list[RoomSideView]
-    revision: int
-    started: str
-    """RFC 3339; empty before the start."""
-    deadline: str
-    multiplier: int
-    result: str
-    """win, draw or aborted; empty before the end."""
-    winner: str
-    """The room that won."""
-    top: list[Supporter]
-    punish_until: str
 
 
 class RoomView(Struct, frozen=True):
@@ -86,26 +58,6 @@ def room_view(state: RoomState, clock: RoomClock | None, cursor: str) -> RoomVie
         battle=None if state.battle is None else battle_view(state.battle),
         media=None if state.status == "closed" else media_now(clock),
         cursor=cursor,
-    )
-
-
-def battle_view(battle: RoomBattle) -> RoomBattleView:
-    """The battle as it is told."""
-    totals = battle.totals
-    return RoomBattleView(
-        battle=battle.battle,
-        status=battle.status,
-        sides=[
-            RoomSideView(side.room, side.host, totals.get(side.room, 0)) for side in battle.sides
-        ],
-        revision=battle.revision,
-        started=battle.started,
-        deadline=battle.deadline,
-        multiplier=battle.multiplier,
-        result=battle.result,
-        winner=battle.winner,
-        top=battle.top,
-        punish_until=battle.punish_until,
     )
 
 

@@ -8,12 +8,13 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from engagement.domain.battle_views import RoomBattleView
 from engagement.domain.events import Fact
 from engagement.domain.media_time import Anchor
 from engagement.domain.requests import ClientRequest
 from engagement.gateway.intake import Result
 from engagement.gateway.room_directory import Sender
-from engagement.gateway.room_view import MediaNow, RoomBattleView
+from engagement.gateway.room_view import MediaNow
 
 
 class _Frame(Struct, frozen=True, forbid_unknown_fields=True, tag_field="t", kw_only=True):
