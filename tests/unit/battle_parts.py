@@ -44,8 +44,8 @@ def contribution(
     return asks.BattleContribute(id=data.gift, data=data)
 
 
-def mark(ledger: int, barrier: int = 1) -> BattleRequest:
-    return asks.BattleMarked(id=request_id(), data=asks.Mark(ledger, PARTITIONS, barrier))
+def mark(ledger: int, barrier: int = 1, partitions: int = PARTITIONS) -> BattleRequest:
+    return asks.BattleMarked(id=request_id(), data=asks.Mark(ledger, partitions, barrier))
 
 
 def passed(at_us: int, barrier: int = 0) -> BattleRequest:
