@@ -25,6 +25,8 @@ WAVE_S: Final = 24
 """A room breathes: it is quiet, something happens, everybody talks, it calms down."""
 AGAIN_S: Final = 1.0
 """After something that stopped us, before we begin again."""
+CATALOGUE_S: Final = 30.0
+"""A gift may be added or withdrawn at any time."""
 RECENT_MAX: Final = 20
 REMOVE_S: Final = 2.0
 """How long the host's moderator takes to see what does not belong here."""
@@ -62,6 +64,8 @@ class DemoCrowd:
         self._recent: list[str] = []
         self._to_remove: list[tuple[float, str]] = []
         self._at_s = 0.0
+        self._catalogue_at_s = 0.0
+        """When to look at the catalogue again."""
 
     async def run(self) -> None:
         """Until cancelled; outlives restarts of the gateway and closings of the room."""
@@ -83,11 +87,16 @@ class DemoCrowd:
             "PUT", f"/v1/rooms/{show.room}", user=SERVICE, role="service", body=body
         )
         answer.raise_for_status()
-        sold = await self._poster.call("GET", "/v1/gifts", user=SERVICE, role="service")
-        self._givers.offer(sold.raise_for_status().json()["items"])
         self._present.clear()  # A room that was closed has sent everybody home.
         await self._start_clock()
         log.info("demo room is open", room=show.room)
+
+    async def _see_catalogue(self) -> None:
+        """What can be given: a gateway that has just started may sell nothing yet."""
+        sold = await self._poster.call("GET", "/v1/gifts", user=SERVICE, role="service")
+        gifts = sold.raise_for_status().json()["items"]
+        self._givers.offer(gifts)
+        self._catalogue_at_s = self._at_s + (CATALOGUE_S if gifts else AGAIN_S)
 
     async def _start_clock(self) -> None:
         """Ask the media process for a synthetic host, in case it has none for this room yet."""
@@ -104,6 +113,8 @@ class DemoCrowd:
     async def _live(self) -> None:
         """Until the room is not open any more, or nobody answers."""
         while True:
+            if self._at_s >= self._catalogue_at_s:
+                await self._see_catalogue()
             batch = self.step()
             if batch:
                 results = await self._poster.post(
