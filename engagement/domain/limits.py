@@ -271,6 +271,13 @@ OUTCOMES_AWAITED_MAX: Final = 200_000
 """Gifts whose senders are told the outcome; 100 bytes each."""
 ROOM_WAIT_S: Final = 0.25
 """A room that another gateway has just opened is here within this; then it is `room_not_found`."""
+ROOM_IDLE_S: Final = 600.0
+"""A room that has been closed for so long is let go by gateways: viewers who come late are past."""
+ARCHIVE_READS_MAX: Final = 4
+"""Rooms of the past that are looked up at once: names that somebody makes up must not take the
+database away from those who read."""
+ROOM_SCAN_S: Final = 60.0
+"""Such rooms are looked for this often."""
 ROOM_FACT_TIMEOUT_S: Final = 10.0
 """How long opening or closing a room waits for its fact to come back: a worker restarts in 4 s."""
 CURSOR_WAIT_S: Final = 1.0
