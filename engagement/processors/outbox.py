@@ -112,6 +112,7 @@ class OutboxPublisher:
         for record in row.records:
             self._log.append(record)
             places[record.topic, record.partition] = None
-        for topic, partition in places:
-            await self._log.acknowledged(topic, partition)
+        # Asked for before any is awaited: a partition that fails meanwhile, and is written to
+        # again by somebody else, would answer as if nothing had happened.
+        await asyncio.gather(*[self._log.acknowledged(*place) for place in places])
         self._published = row.number

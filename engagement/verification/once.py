@@ -120,11 +120,13 @@ async def read_until_told(
     tell: Callable[[int], None],
 ) -> Difference | None:
     """Read a topic from its beginning until everything that is due is there, or time is up."""
-    await reader.assign(dict.fromkeys(texts, 0))
+    starts = dict.fromkeys(texts, 0)
     ends = {number: text.end for number, text in texts.items()}
     loop = asyncio.get_running_loop()
     until_s = loop.time() + _wait_s()
     while True:
+        # Again and again: what was fetched beyond the ends was thrown away.
+        await reader.assign(starts)
         async for records in reader.read_to(ends, _RECORDS_PER_FETCH):
             for record in records:
                 found = _take(taker, record, texts[record.partition])
@@ -134,7 +136,7 @@ async def read_until_told(
         if not taker.once.missing or loop.time() > until_s:
             return taker.once.first_missing()
         await asyncio.sleep(_LOOK_AGAIN_S)
-        ends = await reader.ends(len(texts))
+        starts, ends = ends, await reader.ends(len(texts))
 
 
 def _take(taker: Taker, record: Any, text: TopicText) -> Difference | None:
