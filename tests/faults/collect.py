@@ -4,6 +4,7 @@ import base64
 import contextlib
 import itertools
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ COUNTS_SQL = """
 _ENCODE = msgspec.json.Encoder().encode
 
 
-async def dump_topics(bootstrap: str, directory: Path) -> None:
-    """The fact topics and the dead letters, from the first record to the end."""
-    for name, topic in TOPICS.items():
+async def dump_topics(bootstrap: str, directory: Path, topics: Mapping[str, str] = TOPICS) -> None:
+    """Topics from the first record to the end, by the names of their files."""
+    for name, topic in topics.items():
         with (directory / f"{name}.jsonl").open("wb") as file:
             async for record in _records(bootstrap, topic):
                 file.write(_log_line(record) + b"\n")
@@ -53,14 +54,14 @@ async def _records(bootstrap: str, topic: str) -> Any:
         await consumer.stop()
 
 
-async def end_offsets(bootstrap: str) -> dict[Any, int]:
-    """Where the fact topics end now."""
+async def end_offsets(bootstrap: str, topics: Mapping[str, str] = TOPICS) -> dict[Any, int]:
+    """Where topics end now."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
         places = [
             TopicPartition(topic, number)
-            for topic in TOPICS.values()
+            for topic in topics.values()
             for number in await _partitions(consumer, topic)
         ]
         ends: dict[Any, int] = await consumer.end_offsets(places)
