@@ -14,3 +14,7 @@ class ClockFollower(RoomClocks):
         super().__init__(told)
         self.dropped = metrics.FACTS_DROPPED.labels("clock_poison").inc
         self.lagged = metrics.CLOCK_LAG_MS.set
+
+    def forget(self, room: str) -> None:
+        """This room is let go; its next anchor makes a new clock."""
+        self._clocks.pop(room, None)

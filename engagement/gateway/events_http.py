@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from starlette.types import Receive, Scope, Send
 
 from engagement.domain import limits
+from engagement.domain.names import is_room_id
 from engagement.domain.rooms import RoomState
 from engagement.errors import (
     BadRequestError,
@@ -148,7 +149,7 @@ async def find_room(gateway: "Gateway", room: str) -> RoomState:
     state = gateway.directory.known(room)
     if state is None:
         gateway.check_started()
-        state = await gateway.directory.find(room, limits.ROOM_WAIT_S)
+        state = await gateway.archive.find(room) if is_room_id(room) else None
     if state is None:
         raise NotFoundError("there is no such room", code="room_not_found")
     return state

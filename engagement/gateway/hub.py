@@ -49,8 +49,9 @@ class Channel:
     """One room's fan-out: what is kept for resume, what waits for the tick, who watches."""
 
     __slots__ = (
-        "began_here", "comments", "dirty", "due", "from_offset", "next_s", "partition", "pending",
-        "ring", "room", "slow", "timer", "timer_s", "urgent_s", "version", "viewers", "writes",
+        "began_here", "comments", "dirty", "due", "entering", "from_offset", "next_s", "partition",
+        "pending", "ring", "room", "slow", "timer", "timer_s", "urgent_s", "version", "viewers",
+        "writes",
     )  # fmt: skip
 
     def __init__(self, room: str, partition: int, from_offset: int) -> None:
@@ -64,6 +65,8 @@ class Channel:
         """`comments` needs nothing from before the tail."""
         self.pending: list[Event] = []
         self.viewers: set[Viewer] = set()
+        self.entering = 0
+        """Viewers who are about to attach."""
         self.writes: list[Viewer] = []
         self.slow: list[Viewer] = []
         self.dirty = False
@@ -130,6 +133,21 @@ class Hub:
     def find(self, room: str) -> Channel | None:
         """The channel of a room that has one already."""
         return self._channels.get(room)
+
+    def forget(self, room: str) -> bool:
+        """Let a room's channel go; False when somebody watches it."""
+        channel = self._channels.get(room)
+        if channel is None:
+            return True
+        if channel.viewers or channel.entering or channel.pending:
+            return False
+        while channel.ring:
+            self._drop_oldest(channel)
+        del self._channels[room]
+        # Should the room come back, its ring cannot be taken to reach back to where we began.
+        partition = channel.partition
+        self._from[partition] = self.next_offsets.get(partition, 0)
+        return True
 
     # --- what comes from the tail ---------------------------------------------------------------
 

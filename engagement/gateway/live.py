@@ -15,6 +15,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from engagement.domain import limits, rooms
+from engagement.domain.names import is_room_id
 from engagement.errors import (
     CLOSE_CODES,
     EngagementError,
@@ -37,6 +38,7 @@ from engagement.gateway.presence import Attendance, Presence
 from engagement.gateway.problems import send_problem_to_handshake
 from engagement.gateway.rates import Admission
 from engagement.gateway.recent_comments import RecentComments
+from engagement.gateway.room_archive import RoomArchive
 from engagement.gateway.room_directory import RoomDirectory
 from engagement.gateway.room_feed import Refusal
 from engagement.gateway.room_view import hello_frame, room_view
@@ -79,6 +81,7 @@ class Live:
         gifts: GiftsIntake,
         presence: Presence,
         recent: RecentComments,
+        archive: RoomArchive,
     ) -> None:
         self._gateway = gateway
         self._partitions = settings.partitions
@@ -92,6 +95,7 @@ class Live:
         self._gifts = gifts
         self._presence = presence
         self._recent = recent
+        self._archive = archive
         self._admission = Admission(settings.joins_per_s, limits.HANDSHAKES_PENDING_MAX)
         self._by_session: dict[str, LiveSocket] = {}
         self._open = 0
@@ -200,7 +204,7 @@ class Live:
     ) -> None:
         principal = await self._identify(socket, scope, receive, headers)
         socket.principal = principal
-        state = await self._directory.find(room, limits.ROOM_WAIT_S)
+        state = await self._archive.find(room) if is_room_id(room) else None
         if state is None:
             raise NotFoundError("there is no such room", code="room_not_found")
         if principal.id in state.banned and principal.role == "viewer":
@@ -265,8 +269,15 @@ class Live:
 
     async def _enter(self, socket: LiveSocket, room: str, session: str, asked: str) -> None:
         """Say hello, send what was missed, and attach: no gap and no repeat in between."""
-        partition = partition_of_room(room, self._partitions)
-        channel = self._hub.channel(room, partition)
+        channel = self._hub.channel(room, partition_of_room(room, self._partitions))
+        channel.entering += 1
+        try:
+            await self._greet(socket, channel, session, asked)
+        finally:
+            channel.entering -= 1
+
+    async def _greet(self, socket: LiveSocket, channel: Channel, session: str, asked: str) -> None:
+        room, partition = channel.room, channel.partition
         first = self._hub.cursors.offset_of(asked, partition) if asked else None
         if first is not None and not await self._hub.reached(
             partition, first, limits.CURSOR_WAIT_S

@@ -62,5 +62,8 @@ FACTS_DROPPED: Final = Counter(
 TAIL_BEHIND: Final = Gauge("engagement_gateway_tail_behind", "Records not yet read.", ["topic"])
 CLOCK_LAG_MS: Final = Gauge("engagement_gateway_clock_lag_ms", "Age of a clock anchor when read.")
 PENDING_BYTES: Final = Gauge("engagement_gateway_pending_bytes", "Bytes the broker has not acked.")
-ROOMS: Final = Gauge("engagement_gateway_rooms", "Rooms known.")
+ROOMS: Final = Gauge("engagement_gateway_rooms", "Rooms in memory.")
+ROOMS_LET_GO: Final = Counter(
+    "engagement_gateway_rooms_let_go_total", "Closed rooms that memory was freed of."
+)
 RING_BYTES: Final = Gauge("engagement_gateway_ring_bytes", "Bytes kept for resume.")

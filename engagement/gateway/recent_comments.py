@@ -58,6 +58,10 @@ class RecentComments:
         if not asking.done():
             await asyncio.wait({asking}, timeout=_WAIT_S)
 
+    def forget(self, room: str) -> None:
+        """The room's channel is gone: another one is completed anew."""
+        self._asked.pop(room, None)
+
     async def _fill(self, channel: Channel) -> None:
         try:
             async with asyncio.timeout(limits.QUERY_TIMEOUT_S):

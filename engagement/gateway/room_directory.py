@@ -79,6 +79,11 @@ class RoomDirectory:
             top = self._top_senders[room] = [Sender(actor, given) for actor, given in best]
         return top
 
+    def forget(self, room: str) -> None:
+        """This room is not kept any more."""
+        self.rooms.pop(room, None)
+        self._top_senders.pop(room, None)
+
     def wake(self, room: str) -> None:
         """Let whoever waits for this room look again."""
         for waiting in self._waiting.pop(room, ()):

@@ -88,6 +88,10 @@ class RoomFeed:
         self._fold_from = dict(partitions)
         self._fold_room_from = rooms
 
+    def caught_up(self) -> None:
+        """Everything that is still to come is newer than the checkpoint."""
+        self._fold_from, self._fold_room_from = {}, {}
+
     def handle_room(self, partition: int, records: Sequence[Any]) -> None:
         """Take records of the room topic in."""
         seen = self._seen[partition]

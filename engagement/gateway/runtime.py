@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 import uuid
 from collections.abc import Mapping
 
@@ -36,6 +37,7 @@ from engagement.gateway.origin import Origins
 from engagement.gateway.outcomes import Outcomes
 from engagement.gateway.presence import Presence
 from engagement.gateway.recent_comments import RecentComments
+from engagement.gateway.room_archive import RoomArchive
 from engagement.gateway.room_directory import RoomDirectory
 from engagement.gateway.room_feed import Refusal, RoomFeed
 from engagement.gateway.room_view import RoomView, room_view
@@ -116,6 +118,8 @@ class Gateway:
         self.presence = Presence(
             self.envelopes, gateway=self.id, partitions=settings.partitions, loop=loop
         )
+        recent = RecentComments(self.queries)
+        self.archive = RoomArchive(self.queries, self.directory, self.hub, self.clocks, recent)
         self.live = Live(
             settings,
             gateway=self.id,
@@ -127,7 +131,8 @@ class Gateway:
             intake=self.intake,
             gifts=self.gifts,
             presence=self.presence,
-            recent=RecentComments(self.queries),
+            recent=recent,
+            archive=self.archive,
         )
         self.tail: Tail | None = None
         self.replays = 0
@@ -138,11 +143,15 @@ class Gateway:
     def _wire(self) -> None:
         self.clocks.told = lambda room, anchor: self.hub.broadcast(room, clock_frame(anchor))
         self.feed.banned = self.live.banned
-        self.feed.opened = self.live.opened
+        self.feed.opened = self._room_opened
         self.feed.held = self.live.held
         self.feed.refused = self._refused
         self.feed.gift_sent = self.outcomes.gift_sent
         self.envelopes.failed = self.money.failed = self.intake.forget
+
+    def _room_opened(self, room: str) -> None:
+        self.live.opened(room)
+        self.archive.opened(self.directory.rooms[room])
 
     def _refused(self, refusal: Refusal) -> None:
         self.outcomes.refused(refusal.actor, refusal.request, refusal.code)
@@ -169,6 +178,7 @@ class Gateway:
         with contextlib.suppress(TimeoutError, KafkaError):
             async with asyncio.timeout(2):
                 await self.writer.stop()
+        await self.archive.stop()
         await self.outcomes.stop()
         await self.settlements.stop()
         await self.engine.dispose()
@@ -188,10 +198,11 @@ class Gateway:
         following.add_done_callback(_report)
         self._tasks.append(following)
         await self.tail.caught_up.wait()
+        self.feed.caught_up()
         self._started = self.live.ready = True
         log.info("gateway.ready", gateway=self.id, rooms=len(self.directory.rooms))
-        offering = asyncio.create_task(self.catalogue.offer(self.money.put), name="catalogue")
-        self._tasks.append(offering)
+        for work in (self.catalogue.offer(self.money.put), self.archive.let_go_forever()):
+            self._tasks.append(asyncio.create_task(work))
         await self.presence.renew_forever()
 
     async def _connect(self) -> Mapping[int, Checkpoint]:
@@ -216,9 +227,11 @@ class Gateway:
 
     def _followed(self, checkpoints: Mapping[int, Checkpoint]) -> list[Followed]:
         room_from: dict[str, int] = {}
+        now_us = time.time_ns() // 1000
         for checkpoint in checkpoints.values():
             for room, state in checkpoint.rooms.items():
-                self.directory.restore(state)
+                if not self.archive.may_go(state, now_us):
+                    self.directory.restore(state)
                 room_from[room] = checkpoint.positions_of[room].room
         starts = {number: each.room_offset for number, each in checkpoints.items()}
         self.feed.fold_from(starts, room_from)
