@@ -23,6 +23,7 @@ from engagement.log.topics import BATTLE_REQUESTS_TOPIC, REQUESTS_TOPIC, partiti
 from engagement.log.writer import LogWriter
 from engagement.settings import Settings
 from tests.integration.log_reader import LogReader
+from tests.integration.room_workers import Workers
 from tests.money import MoneyLog, new_id
 from tests.waiting import until
 
@@ -43,6 +44,8 @@ class Fight:
 
 class BattleStage:
     """Writes what gateways write and reads the facts of battles and rooms."""
+
+    workers: Workers
 
     def __init__(self, settings: Settings, database: AsyncEngine) -> None:
         self._settings = settings
