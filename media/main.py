@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
@@ -14,7 +15,7 @@ from engagement.errors import ConflictError
 from engagement.log.admin import wait_for_broker
 from engagement.log.writer import LogWriter
 from engagement.observability import configure_logging
-from engagement.settings import Settings
+from engagement.settings import ConfigurationError, Settings
 from media import metrics
 from media.clock_topic import ClockLog, read_newest_anchors
 from media.engine import ClockMoved, MediaEvent
@@ -24,15 +25,13 @@ from media.virtual_publisher import PublisherTraits
 
 log = structlog.get_logger()
 
+EXIT_CONFIGURATION: Final = 78
+"""`EX_CONFIG` of sysexits.h: starting again will not help."""
 FLUSH_S: Final = 2.0
 """How long the closing of epochs waits for the log at the end."""
 BROKER_S: Final = 120.0
 GRACE_S: Final = 1
 """How long requests that are being answered may take at the end."""
-
-
-class ConfigurationError(Exception):
-    """Settings under which media must not start."""
 
 
 class _Server(uvicorn.Server):
@@ -44,13 +43,16 @@ class _Server(uvicorn.Server):
 
 
 async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; then end every epoch and leave."""
-    if settings.auth == "dev" and settings.host not in ("127.0.0.1", "::1", "localhost"):
-        raise ConfigurationError(
-            "ENGAGEMENT_AUTH=dev trusts whoever asks: it listens on loopback only, "
-            f"not on {settings.host}"
-        )
+    """Serve until SIGTERM or SIGINT; then end every epoch and leave.
+
+    Exits with 78 when the settings forbid it.
+    """
     configure_logging(settings, "media")
+    try:
+        _check(settings)
+    except ConfigurationError as error:
+        log.error("media.configuration", error=str(error))
+        sys.exit(EXIT_CONFIGURATION)
     exit_with_parent()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -67,6 +69,14 @@ async def run(settings: Settings) -> None:
             clocks.cancel()  # It waits for a broker; there is nothing to close.
         with suppress(asyncio.CancelledError):
             await clocks
+
+
+def _check(settings: Settings) -> None:
+    if settings.auth == "dev" and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        raise ConfigurationError(
+            "ENGAGEMENT_AUTH=dev trusts whoever asks: it listens on loopback only, "
+            f"not on {settings.host}"
+        )
 
 
 @asynccontextmanager

@@ -53,6 +53,14 @@ def test_bad_settings_are_named_one_by_one_and_never_a_traceback() -> None:
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize("process", ["gateway", "media"])
+def test_a_process_that_would_trust_the_whole_network_is_not_started_again(process: str) -> None:
+    answer = engagement(process, ENGAGEMENT_AUTH="dev", ENGAGEMENT_HOST="0.0.0.0")
+    assert answer.returncode == EXIT_CONFIGURATION
+    assert "loopback" in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_no_command_pays_for_what_another_one_imports() -> None:
     """A worker's start-up is a stall that viewers see: these are imported by who needs them."""
     heavy = "aiokafka alembic asyncpg fastapi faust httpx jgo rich.console sqlalchemy uvicorn"
