@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks import fanout, latency, throughput
 from benchmarks.programs import NoGoError
-from benchmarks.targets import Report, in_words, save, show
+from benchmarks.targets import Measurement, Report, measured, record, save, show
 
 BENCHMARKS: dict[str, Callable[[bool], Coroutine[Any, Any, Report]]] = {
     "latency": latency.measure,
@@ -25,14 +25,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="short: to see that it works")
-    parser.add_argument("--results", type=Path, help="write benchmarks.md here as well")
+    parser.add_argument("--results", type=Path, help="record them in benchmarks.md here")
     chosen = parser.parse_args(arguments)
     unknown = set(chosen.names) - BENCHMARKS.keys()
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     console = Console(width=150)
     missed: list[str] = []
-    reports: list[Report] = []
+    measurements: list[Measurement] = []
     for name in chosen.names or BENCHMARKS:
         console.rule(name)
         try:
@@ -40,12 +40,12 @@ def main(arguments: list[str]) -> int:
         except NoGoError as reason:
             console.print(f"[yellow]skipped: {reason}[/]")
             continue
-        reports.append(report)
         show(console, report)
-        console.print(f"  {save(report, quick=chosen.quick).relative_to(Path.cwd())}")
+        measurements.append(measured(report, quick=chosen.quick))
+        console.print(f"  {save(measurements[-1]).relative_to(Path.cwd())}")
         missed += [figure.what for figure in report.figures if figure.met is False]
     if chosen.results:
-        (chosen.results / "benchmarks.md").write_text(in_words(reports))
+        record(chosen.results, measurements)
     for what in missed:
         console.print(f"[red]target missed:[/] {what}")
     return 1 if missed else 0

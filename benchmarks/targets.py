@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -44,6 +45,16 @@ class Report(Struct):
     notes: list[str] = []
 
 
+class Measurement(Struct):
+    """A report, and what it was measured on."""
+
+    at: str
+    commit: str
+    machine: dict[str, Any]
+    quick: bool
+    report: Report
+
+
 def show(console: Console, report: Report) -> None:
     """Print a report as a table."""
     table = Table(title=report.title, title_justify="left")
@@ -62,41 +73,57 @@ def show(console: Console, report: Report) -> None:
         console.print(f"  {note}", highlight=False)
 
 
-def save(report: Report, *, quick: bool) -> Path:
-    """Write the report as JSON into `benchmarks/results/`."""
+def measured(report: Report, *, quick: bool) -> Measurement:
+    """A report that was made just now, here."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Measurement(at, commit(), facts_of_the_machine(), quick, report)
+
+
+def save(measurement: Measurement) -> Path:
+    """Write it as JSON into `benchmarks/results/`."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{report.name}.json"
-    found = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": commit(),
-        "machine": facts_of_the_machine(),
-        "quick": quick,
-        "report": report,
-    }
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    path = RESULTS / f"{measurement.report.name}.json"
+    _write(path, measurement)
     return path
 
 
-def in_words(reports: list[Report]) -> str:
-    """All reports as Markdown."""
-    machine = facts_of_the_machine()
+def record(directory: Path, measurements: list[Measurement]) -> None:
+    """Put these in the place of older ones in benchmarks.json and benchmarks.md of a directory."""
+    path = directory / "benchmarks.json"
+    known: dict[str, Measurement] = {}
+    if path.exists():
+        known = msgspec.json.decode(path.read_bytes(), type=dict[str, Measurement])
+    known.update({each.report.name: each for each in measurements})
+    _write(path, known)
+    (directory / "benchmarks.md").write_text(in_words(list(known.values())))
+
+
+def _write(path: Path, what: Any) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(what), indent=2) + b"\n")
+
+
+def in_words(measurements: list[Measurement]) -> str:
+    """All measurements as Markdown."""
+    machine = measurements[0].machine
     lines = [
         "# Benchmarks",
         "",
-        f"Made by `make bench` (commit `{commit()}`) on {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}. Broker, "
-        "database, all processes, load and viewers share this machine: trust the ratios.",
+        f"Made by `make bench` on {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, Python {machine['python']}. Broker, database, all processes, load "
+        "and viewers share this machine: trust the ratios.",
     ]
-    for report in reports:
+    for each in measurements:
         lines += [
             "",
-            f"## {report.title}",
+            f"## {each.report.title}",
+            "",
+            f"Commit `{each.commit}`, {each.at}" + (", a short run." if each.quick else "."),
             "",
             "| figure | value | target | met | ratio | reference |",
             "|---|---|---|---|---|---|",
-            *(_row(figure) for figure in report.figures),
+            *(_row(figure) for figure in each.report.figures),
             "",
-            *(f"- {note}" for note in report.notes),
+            *(f"- {note}" for note in each.report.notes),
         ]
     return "\n".join([*lines, ""])
 
