@@ -236,18 +236,20 @@ def post(books: Books, decision: Decision) -> None:
     """Book a decision. Raises BrokenInvariantError, having changed the books: throw them away."""
     for hold in decision.holds:
         _post_hold(books, hold)
-    debited = credited = 0
+    names = {name for each in decision.transfers for name in (each.debit, each.credit)}
+    debits, credits = _sides(books, names)
     for transfer in decision.transfers:
         if transfer.coins <= 0 or transfer.debit == transfer.credit:
             raise BrokenInvariantError(f"no transfer: {transfer}")
         _account(books, transfer.debit).debits += transfer.coins
-        debited += transfer.coins
         _account(books, transfer.credit).credits += transfer.coins
-        credited += transfer.coins
         if not is_allowed(transfer.debit, books.accounts[transfer.debit]):
             raise BrokenInvariantError(f"{transfer.debit} would be overdrawn by {transfer}")
-    if debited != credited:
-        raise BrokenInvariantError(f"{debited} coins debited, {credited} credited")
+    debits_now, credits_now = _sides(books, names)
+    if debits_now - debits != credits_now - credits:
+        raise BrokenInvariantError(
+            f"{debits_now - debits} coins debited, {credits_now - credits} credited"
+        )
     if decision.entry:
         if decision.entry != books.next_entry:
             raise BrokenInvariantError(f"entry {decision.entry}, expected {books.next_entry}")
@@ -264,6 +266,12 @@ def post(books: Books, decision: Decision) -> None:
 def is_allowed(name: str, account: Account) -> bool:
     """Whether an account may be as it is: only what comes from outside may be negative."""
     return name in (PURCHASES, PROMOTIONS) or account.spendable >= 0 <= account.held
+
+
+def _sides(books: Books, names: Iterable[str]) -> tuple[int, int]:
+    """Σ debits and Σ credits of some accounts, as the books have them."""
+    accounts = [books.accounts.get(name, _NOTHING) for name in names]
+    return sum(each.debits for each in accounts), sum(each.credits for each in accounts)
 
 
 def _account(books: Books, name: str) -> Account:

@@ -327,6 +327,7 @@ def test_everything_a_decision_looks_at_is_wanted() -> None:
             resolve(asks.HoldPost, 5),
             ask(asks.HoldVoid(id=request_id(), data=target), account="bob"),
             ask(reversal(request_id(6), number=7)),
+            ask(hold(to="eva")),
             change(FOX.terms),
             passed(T0_US),
             passed(T0_US - 1),
@@ -337,7 +338,8 @@ def test_everything_a_decision_looks_at_is_wanted() -> None:
     assert want.holds == {(ANA, request_id(5)), ("bob", request_id(5))}
     assert want.gifts == {"fox"}
     assert want.holds_due_us == T0_US
-    assert {wallet(ANA), wallet("bob"), earnings(HOST), "house", "purchases"} <= want.accounts
+    known = {wallet(ANA), wallet("bob"), earnings(HOST), earnings("eva"), "house", "purchases"}
+    assert known <= want.accounts
 
 
 # --- what must never be --------------------------------------------------------------------------
@@ -358,6 +360,21 @@ def test_books_that_would_be_wrong_are_not_written() -> None:
         assert "no transfer" in broken(funded(), entry=2, transfers=(nothing,))
     one = Transfer(wallet(ANA), "house", 1, "gift")
     assert "entry 7, expected 2" in broken(funded(), entry=7, transfers=(one,))
+
+
+def test_a_credit_that_does_not_arrive_is_noticed() -> None:
+    class Leaky(dict[str, Account]):
+        """Loses what the house is credited with."""
+
+        def setdefault(self, name: str, account: Account | None = None) -> Account:
+            if name == "house":
+                return Account()
+            return super().setdefault(name, account or Account())
+
+    books = funded()
+    books.accounts = Leaky(books.accounts)
+    with pytest.raises(BrokenInvariantError, match="10 coins debited, 4 credited"):
+        take(books, gift())
 
 
 def test_a_hold_is_resolved_once_and_never_holds_more_than_there_is() -> None:
