@@ -4,7 +4,7 @@ import time
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from msgspec import UNSET
 from starlette.responses import Response
 
@@ -28,6 +28,7 @@ from engagement.gateway.json_bodies import check_texts, read_body
 from engagement.gateway.ledger_calls import ask_ledger, check_backend
 from engagement.gateway.money_bodies import (
     DepositBody,
+    EarningsOfDay,
     EarningsView,
     HoldBody,
     HoldView,
@@ -48,6 +49,10 @@ _HOLDS: Final = msgspec.json.Decoder(HoldBody)
 _RESOLUTIONS: Final = msgspec.json.Decoder(ResolutionBody)
 _REVERSALS: Final = msgspec.json.Decoder(ReversalBody)
 
+_DAYS_DEFAULT: Final = 31
+_DAYS_MAX: Final = 366
+
+Days = Annotated[int, Query(ge=1, le=_DAYS_MAX)]
 Sender = Annotated[Principal, Depends(sender_of)]
 
 
@@ -115,10 +120,15 @@ async def post_reversal(account: str, request: Request, principal: Sender) -> Re
 
 
 @router.get("/hosts/{host}/earnings", **openapi.GET_EARNINGS)
-async def get_earnings(host: str, request: Request, principal: Sender) -> Response:
+async def get_earnings(
+    host: str, request: Request, principal: Sender, days: Days = _DAYS_DEFAULT
+) -> Response:
     """What a host has earned, for the host and the platform."""
     _check_reader(host, principal, "host")
-    return _answer(200, EarningsView(host, await ask(gateway_of(request).ledger.earnings(host))))
+    gateway = gateway_of(request)
+    coins = await ask(gateway.ledger.earnings(host))
+    by_day = (await ask(gateway.queries.earnings(host, days=days)))["days"]
+    return _answer(200, EarningsView(host, coins, msgspec.convert(by_day, list[EarningsOfDay])))
 
 
 async def _post(

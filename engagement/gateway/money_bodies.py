@@ -97,11 +97,39 @@ class PostedView(Struct, frozen=True, omit_defaults=True):
     """The hold that was placed or resolved."""
 
 
+class EarningsOfDay(Struct, frozen=True):
+    """One day of a host."""
+
+    day: str
+    """UTC, as `2026-12-31`: of when the gifts were accepted."""
+    coins: int
+    gifts: int
+
+
 class EarningsView(Struct, frozen=True):
     """What a host has earned, reversals taken off."""
 
     host: str
     coins: int
+    """As the ledger has it."""
+    days: list[EarningsOfDay]
+    """By gifts, newest first; the projection of these may be a moment behind the ledger."""
+
+
+class Leader(Struct, frozen=True):
+    """One line of a leaderboard."""
+
+    rank: int
+    actor: str
+    coins: int
+    gifts: int
+
+
+class LeaderPage(Struct, frozen=True):
+    """A leaderboard: it is one page."""
+
+    items: list[Leader]
+    next: None
 
 
 class GiftView(Struct, frozen=True):

@@ -60,6 +60,7 @@ def _schemas() -> tuple[dict[str, Any], dict[str, Any]]:
         "resolution": money_bodies.ResolutionBody,
         "reversal": money_bodies.ReversalBody,
         "earnings": money_bodies.EarningsView,
+        "leaders": money_bodies.LeaderPage,
         "battle": battle_bodies.BattleView,
         "battle_put": battle_bodies.BattleBody,
     }
@@ -158,7 +159,9 @@ POST_EVENTS: Final = _route(
 LIST_COMMENTS: Final = _route(
     {200: _answer("CloudEvents, newest first", _PAGE), **_problems(400, 404, 422, 503)}
 )
-LIST_LEADERS: Final = _route({200: _answer("Senders by coins", _PAGE), **_problems(404, 422, 503)})
+LIST_LEADERS: Final = _route(
+    {200: _answer("Senders by coins", SCHEMAS["leaders"]), **_problems(404, 422, 503)}
+)
 LIST_BATTLES: Final = _route(
     {200: _answer("Battles, newest first", _PAGE), **_problems(404, 422, 503)}
 )
@@ -205,7 +208,7 @@ GET_ACCOUNT: Final = _route(
     openapi_extra=_SIGNED,
 )
 GET_EARNINGS: Final = _route(
-    {200: _answer("The earnings", SCHEMAS["earnings"]), **_problems(400, 401, 403, 503)},
+    {200: _answer("The earnings", SCHEMAS["earnings"]), **_problems(400, 401, 403, 422, 503)},
     openapi_extra=_SIGNED,
 )
 GET_HOLD: Final = _route(

@@ -10,10 +10,18 @@ import httpx
 import jwt
 import pytest
 
+from engagement.database.connection import create_engine
 from engagement.domain import limits
+from engagement.domain.rooms import RoomState
+from engagement.gateway.clock_follower import ClockFollower
+from engagement.gateway.hub import Hub
+from engagement.gateway.recent_comments import RecentComments
+from engagement.gateway.room_archive import RoomArchive
+from engagement.gateway.room_directory import RoomDirectory
 from engagement.settings import Settings
+from projections.queries import RoomQueries
 from tests.contract.test_gateway_http import SECRET, bearer, is_problem
-from tests.gateway_process import GatewayProcess, Viewer, Worker, comment
+from tests.gateway_process import GatewayProcess, Process, Viewer, Worker, comment
 from tests.waiting import until
 
 WAIT = {"Prefer": "wait=20"}
@@ -622,6 +630,86 @@ async def test_a_reversal_gives_a_gift_back_once(
     [fact] = await viewer.events(1, "gift.reversed")
     assert fact["data"]["request"] == sent["id"]
     await viewer.leave()
+
+
+# --- what gifts add up to ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def projector(engines: Settings) -> Iterator[Process]:
+    process = Process("tests.contract.projecting", engines)
+    process.start()
+    yield process
+    process.stop()
+
+
+async def leaders(gateway: GatewayProcess, room: str, query: str = "") -> list[tuple[Any, ...]]:
+    answer = await gateway.http.get(f"/v1/rooms/{room}/leaderboard{query}")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["next"] is None
+    return [(item["rank"], item["actor"], item["coins"]) for item in answer.json()["items"]]
+
+
+async def test_leaderboards_and_earnings_follow_the_gifts(
+    gateway: GatewayProcess, projector: Process, opened: str, user: str
+) -> None:
+    first, second = f"{user}-a", f"{user}-b"
+    for who, count in ((first, 4), (second, 6)):
+        await deposit(gateway, who, 10)
+        assert (await outcome(gateway, opened, who, gift(count=count)))["status"] == "paid"
+    expected = [(1, second, 6), (2, first, 4)]
+
+    async def projected() -> bool:
+        return await leaders(gateway, opened) == expected
+
+    await until(projected, "the leaderboard")
+    for period in ("session", "day", "all"):
+        assert await leaders(gateway, opened, f"?period={period}") == expected
+    assert await leaders(gateway, opened, "?limit=1") == expected[:1]
+    host = host_of(opened)
+    url = f"/v1/hosts/{host}/earnings?days=1"
+    told = (await gateway.http.get(url, headers={"X-User": host})).json()
+    assert (told["host"], told["coins"]) == (host, 5)
+    [today] = told["days"]
+    assert (today["coins"], today["gifts"]) == (5, 10)
+    close = await gateway.http.delete(f"/v1/rooms/{opened}", headers={"X-User": host})
+    assert close.status_code == 200
+    await gateway.open_room(opened, host=host)
+
+    async def begun_anew() -> bool:
+        return await leaders(gateway, opened, "?period=session") == []
+
+    await until(begun_anew, "the new session's leaderboard")
+    assert await leaders(gateway, opened) == expected
+
+
+async def test_a_room_of_the_past_is_found_in_the_projection(
+    engines: Settings, gateway: GatewayProcess, projector: Process, opened: str
+) -> None:
+    """What a gateway that has let a closed room go answers from."""
+    likes = {"id": str(uuid.uuid4()), "type": "like.tap", "data": {"count": 3}}
+    assert (await send(gateway, opened, "ben", likes)).status_code == 202
+    headers = {"X-User": host_of(opened)}
+    assert (await gateway.http.delete(f"/v1/rooms/{opened}", headers=headers)).is_success
+    engine = create_engine(engines)
+    directory, clocks = RoomDirectory(), ClockFollower()
+    hub = Hub(0.025, asyncio.get_running_loop())
+    queries = RoomQueries(engine)
+    archive = RoomArchive(queries, directory, hub, clocks, RecentComments(queries))
+
+    async def found() -> RoomState | None:
+        return await archive.find(opened)
+
+    state = await until(found, "the closed room")
+    assert state is not None
+    assert (state.status, state.host, state.title, state.likes_counted) == (
+        "closed",
+        host_of(opened),
+        "A room",
+        3,
+    )
+    assert await archive.find("never-was") is None
+    await engine.dispose()
 
 
 # --- the catalogue -------------------------------------------------------------------------------

@@ -292,6 +292,10 @@ async def test_who_asks_too_often_is_told_when_to_come_back(
         ("GET", "/v1/rooms/{room}/replay?speed=nan", 422),
         ("GET", "/v1/rooms/{room}/replay?speed=inf", 422),
         ("GET", "/v1/rooms/{room}/replay?speed=101", 422),
+        ("GET", "/v1/rooms/{room}/leaderboard?period=week", 422),
+        ("GET", "/v1/rooms/{room}/leaderboard?limit=0", 422),
+        ("GET", "/v1/rooms/{room}/battles?limit=0", 422),
+        ("GET", "/v1/rooms/no-such-room/battles", 404),
         ("PUT", "/v1/battles/b", 400),
         ("GET", "/v1/battles/b", 404),
         ("POST", "/v1/battles/b/accept", 404),
@@ -316,6 +320,9 @@ async def test_lists_answer_items_and_where_to_go_on(gateway: GatewayProcess, ro
     for path in (
         "comments",
         "leaderboard",
+        "leaderboard?period=session&limit=3",
+        "leaderboard?period=day",
+        "battles",
         "timeline",
         "timeline?types=comment.posted,like.tapped&from_ms=0&to_ms=10&epoch=0",
     ):
