@@ -85,6 +85,25 @@ async def test_the_score_follows_a_gift_at_once(stage: BattleStage) -> None:
     assert scored.actorid == ""
 
 
+async def test_a_gift_of_the_last_moment_counts_although_it_is_written_later(
+    stage: BattleStage,
+) -> None:
+    fight = Fight()
+    ana = new_id()
+    await stage.money.deposit(ana, 100)
+    state = await stage.start(fight, 1)
+    await asyncio.sleep(state.deadline_us / 1e6 + 0.6 - time.time())
+    for room, at_us in ((0, state.deadline_us), (1, state.deadline_us + 1)):
+        target, host = fight.rooms[room], fight.hosts[room]
+        await stage.money.gift(ana, target, host=host, at_us=at_us)
+    await stage.until_ended([fight])
+    assert_rooms_agree(stage, fight)
+    ended = (await stage.until_told(fight.name, "battle.ended")).decode()
+    assert ended.totals == {fight.rooms[0]: 10, fight.rooms[1]: 0}
+    late = await stage.until_told(fight.name, "battle.contribution.late")
+    assert late.decode().room == fight.rooms[1]
+
+
 async def test_a_room_has_one_battle_at_a_time(stage: BattleStage) -> None:
     first, second = Fight(), Fight()
     second.rooms[0], second.hosts[0] = first.rooms[0], first.hosts[0]
