@@ -1,4 +1,4 @@
-"""``python -m benchmarks [latency] [throughput] [fanout] [--quick]``: the figures, as tables."""
+"""``python -m benchmarks [latency] [throughput] [fanout] [gifts] [--quick]``: tables of figures."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import fanout, latency, throughput
+from benchmarks import fanout, gifts, latency, throughput
 from benchmarks.programs import NoGoError
 from benchmarks.targets import Measurement, Report, measured, record, save, show
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[bool], Coroutine[Any, Any, Report]]] = {
     "latency": latency.measure,
     "throughput": throughput.measure,
     "fanout": fanout.measure,
+    "gifts": gifts.measure,
 }
 
 

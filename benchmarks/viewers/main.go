@@ -32,6 +32,7 @@ type options struct {
 	seconds    float64
 	warmup     float64
 	textBytes  int
+	gift       string
 	conns      int
 	joinRate   float64
 	patience   time.Duration
@@ -53,6 +54,7 @@ func parseOptions() options {
 	flag.Float64Var(&chosen.seconds, "seconds", 10, "measured time")
 	flag.Float64Var(&chosen.warmup, "warmup", 2, "time before it that is not measured")
 	flag.IntVar(&chosen.textBytes, "text-bytes", 120, "length of a comment")
+	flag.StringVar(&chosen.gift, "gift", "", "send this gift instead of comments")
 	flag.IntVar(&chosen.conns, "conns", 64, "HTTP connections")
 	flag.Float64Var(&chosen.joinRate, "join-rate", 400, "viewers connecting per second")
 	flag.DurationVar(&chosen.patience, "patience", 15*time.Second,
