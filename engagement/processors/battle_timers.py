@@ -47,6 +47,7 @@ class ClosedRooms(Protocol):
 
 class _Watched(Struct):
     state: BattleState
+    settle_tries: int
     settling_since_us: int = 0
     """When this process first saw it settle, or try again to, committed: the log was well then."""
     told: dict[str, int] = field(default_factory=dict)
@@ -72,10 +73,10 @@ class BattleTimers:
                 continue
             known = battles.get(state.battle)
             if known is None:
-                battles[state.battle] = _Watched(state)
+                battles[state.battle] = _Watched(state, state.settle_tries)
                 continue
-            if known.state.settle_tries != state.settle_tries:
-                known.settling_since_us = 0
+            if known.settle_tries != state.settle_tries:
+                known.settle_tries, known.settling_since_us = state.settle_tries, 0
             known.state = state
 
     def forget(self, partition: int) -> None:
