@@ -264,6 +264,28 @@ async def test_a_partition_that_is_given_away_is_forgotten_and_the_rest_goes_on(
     await running.stop()
 
 
+async def test_what_was_read_for_a_partition_that_is_given_away_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DECIDED_BYTES_MAX", 2)
+    world, echo = World(), Echo()
+    world.slow_commits_s = limits.PROJECTOR_CLAIM_S  # Ownership is looked at after each.
+    world.log[0] += [b"a", b"b", b"c"]
+    world.log[1] += [b"x", b"y", b"z"]
+    running = Running(world, echo)
+    await running.until(lambda: world.commits)
+    world.mine = {1}
+    await running.until(lambda: world.positions[1] == 3)
+    given_away_at = world.positions[0]
+    assert given_away_at < 3
+    world.mine = {0, 1}
+    await running.until(lambda: len(world.told) == 6)
+    await running.stop()
+    assert world.sessions == 1
+    assert [value for value in world.told if value < b"x"] == [b"a", b"b", b"c"]
+    assert [value for value in world.told if value >= b"x"] == [b"x", b"y", b"z"]
+
+
 async def test_a_timer_is_written_to_the_own_topic_and_decided_there() -> None:
     world, echo = World(), Echo()
     echo.timers = {1: int(101e6)}
