@@ -262,7 +262,9 @@ async def test_who_asks_too_often_is_told_when_to_come_back(
     results = (await gateway.post(room, [comment() for _ in range(100)])).json()["results"]
     outcomes = [each.get("code", each["status"]) for each in results]
     assert outcomes == ["accepted"] * 60 + ["rate_limited"] * 40
-    answer = await gateway.post(room, comment())
+    # A slow machine earns tokens meanwhile: more come at once than it can have.
+    answers = await asyncio.gather(*[gateway.post(room, comment()) for _ in range(70)])
+    answer = next(answer for answer in answers if answer.status_code != 202)
     is_problem(answer, 429, "rate_limited")
     assert int(answer.headers["retry-after"]) >= 1
 
