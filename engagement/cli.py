@@ -299,7 +299,7 @@ def token(
     lifetime_s: Annotated[int, typer.Option(min=1)] = 3600,
 ) -> None:
     """Print a JWT signed with ENGAGEMENT_JWT_SECRET."""
-    from engagement.commands.token import token as run
+    from engagement.tokens import signed as run
 
     typer.echo(run(settings(), user=user, role=role, lifetime_s=lifetime_s))
 

@@ -5,6 +5,8 @@ configured secret, the asymmetric ones only with a key of the issuer's set, name
 used with its own algorithm (RFC 8725).
 """
 
+import time
+import uuid
 from functools import lru_cache
 from typing import Final, cast, get_args
 
@@ -15,7 +17,7 @@ from msgspec import Struct
 from engagement.domain import limits
 from engagement.domain.names import is_actor_id
 from engagement.domain.requests import Role
-from engagement.errors import UnauthorizedError, UnavailableError
+from engagement.errors import BadRequestError, UnauthorizedError, UnavailableError
 from engagement.key_set import KeySet, KeySetError
 from engagement.settings import Settings
 
@@ -101,6 +103,29 @@ async def verify(token: str, settings: Settings) -> Principal:
         settings.jwt_secret, settings.jwt_audience, settings.jwt_issuer, settings.jwt_jwks_url
     )
     return await verifier.verify(token)
+
+
+def signed(settings: Settings, *, user: str, role: str, lifetime_s: int) -> str:
+    """A token for `user`, signed with the configured secret.
+
+    Raises BadRequestError without a secret that is long enough.
+    """
+    if len(settings.jwt_secret.encode()) < SECRET_BYTES_MIN:
+        raise BadRequestError(
+            f"set ENGAGEMENT_JWT_SECRET to at least {SECRET_BYTES_MIN} bytes", code="no_secret"
+        )
+    now = int(time.time())
+    claims = {
+        "sub": user,
+        "role": role,
+        "aud": settings.jwt_audience,
+        "iat": now,
+        "exp": now + lifetime_s,
+        "jti": str(uuid.uuid4()),
+    }
+    if settings.jwt_issuer:
+        claims["iss"] = settings.jwt_issuer
+    return jwt.encode(claims, settings.jwt_secret, algorithm="HS256")
 
 
 @lru_cache(maxsize=4)

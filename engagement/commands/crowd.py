@@ -1,6 +1,7 @@
 """`engagement crowd`: a recording re-enacted as a load of real clients."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,11 +13,14 @@ from rich.table import Table
 from engagement.commands.progress import counted
 from engagement.crowd.clients import Poster
 from engagement.crowd.reenact import SERVICE, Outcome, reenact
-from engagement.crowd.schedule import Sending, schedule
+from engagement.crowd.schedule import How, coins_needed, schedule
+from engagement.crowd.shop import Shop
+from engagement.crowd.wallets import fill_wallets, shop_of
 from engagement.domain.names import is_room_id
 from engagement.errors import BadRequestError, ConflictError, UnavailableError
 from engagement.recordings.formats import FORMATS
-from engagement.recordings.rows import read_recording
+from engagement.recordings.reading import read_recording
+from engagement.recordings.rows import Row
 from engagement.settings import Settings
 
 
@@ -33,22 +37,15 @@ def crowd(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Exit code 0 when every acknowledged comment reached every viewer, once; 1 otherwise."""
+    """Exit code 0 when every acknowledged comment and paid gift reached every viewer, once."""
     if not is_room_id(room):
         raise BadRequestError(f"{room!r} is no room id", code="bad_room", field="--room")
     rows = read_recording(source, FORMATS[format]).rows
     if not rows:
         raise BadRequestError(f"nothing in {source} can be re-enacted", code="nothing_to_send")
-    sendings = schedule(
-        rows,
-        speed=speed,
-        duplicates=duplicates,
-        reorder_ms=reorder_ms,
-        seed=seed,
-        run=uuid4(),
-    )
+    how = How(speed=speed, duplicates=duplicates, reorder_ms=reorder_ms, seed=seed)
     try:
-        outcome = uvloop.run(_run(settings, room, sendings, viewers))
+        outcome = uvloop.run(_run(settings, room, rows, how, viewers))
     except ConnectionError as error:
         raise UnavailableError(f"{error}; is `engagement up` running?") from error
     if as_json:
@@ -58,10 +55,18 @@ def crowd(
     return 1 if outcome.missing or outcome.twice else 0
 
 
-async def _run(settings: Settings, room: str, sendings: list[Sending], viewers: int) -> Outcome:
+async def _run(
+    settings: Settings, room: str, rows: Sequence[Row], how: How, viewers: int
+) -> Outcome:
+    run = uuid4()
     poster = Poster(settings)
     try:
         await _open(poster, room)
+        shop = await shop_of(poster) if any(row.gift for row in rows) else Shop()
+        sendings = schedule(rows, how, run=run, shop=shop)
+        if not sendings:
+            raise BadRequestError("nothing of it can be re-enacted", code="nothing_to_send")
+        await fill_wallets(poster, coins_needed(sendings, shop), run)
     finally:
         await poster.close()
     with counted("re-enacting") as tell:
@@ -88,7 +93,7 @@ def _show(outcome: Outcome) -> None:
     for name, value in structs.asdict(outcome).items():
         if isinstance(value, dict):
             for key, count in sorted(value.items()):
-                table.add_row(key, str(count))
+                table.add_row(f"{name.replace('_', ' ')}: {key}", str(count))
         else:
             table.add_row(name.replace("_", " "), "-" if value is None else str(value))
     Console().print(table)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 import uvloop
+from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +21,7 @@ from engagement.log import admin
 from engagement.recordings.formats import FORMATS
 from engagement.recordings.importer import Imported, Importer
 from engagement.recordings.plan import ImportPlan
-from engagement.recordings.rows import LINES_NAMED_MAX, Recording, read_recording
+from engagement.recordings.reading import LINES_NAMED_MAX, Recording, read_recording
 from engagement.settings import Settings
 
 BROKER_S: Final = 5
@@ -111,6 +112,7 @@ def _account(recording: Recording) -> dict[str, Any]:
         "out_of_order": recording.out_of_order,
         "truncated": recording.truncated,
         "paid_messages": recording.paid_messages,
+        "gifts": structs.asdict(recording.gifts) if recording.gifts.rows else None,
         "source_rooms": recording.source_rooms,
         "skipped": {
             reason: {"rows": len(lines), "lines": lines[:LINES_NAMED_MAX]}

@@ -10,9 +10,9 @@ import httpx
 import msgspec
 import websockets
 
-from engagement.commands.token import token
 from engagement.domain.events import unix_us
 from engagement.settings import Settings
+from engagement.tokens import signed
 
 ANSWER_S: Final = 30.0
 """A call is repeated for so long; a gateway restarts in 2 s, a worker in 4."""
@@ -39,8 +39,8 @@ def headers_of(settings: Settings, user: str, role: str) -> dict[str, str]:
     """How this user names himself: a token where we can sign one, else the dev header."""
     if settings.auth == "dev" or not settings.jwt_secret:
         return {"X-User": user, "X-Role": role}
-    signed = token(settings, user=user, role=role, lifetime_s=TOKEN_S)
-    return {"Authorization": f"Bearer {signed}"}
+    text = signed(settings, user=user, role=role, lifetime_s=TOKEN_S)
+    return {"Authorization": f"Bearer {text}"}
 
 
 class Poster:
@@ -70,33 +70,42 @@ class Poster:
         return known
 
     async def call(
-        self, method: str, path: str, *, user: str, role: str, body: Any = None
+        self, method: str, path: str, *, user: str, role: str, body: Any = None, wait_s: int = 0
     ) -> httpx.Response:
         """One call, repeated while nobody answers or the answer is 429 or 503.
+
+        With `wait_s` the gateway is asked to answer when it knows what became of the gifts in it.
 
         Raises ConnectionError when that lasts `ANSWER_S`.
         """
         content = None if body is None else _ENCODE(body)
+        headers = self.headers(user, role)
+        if wait_s:
+            headers = {**headers, "Prefer": f"wait={wait_s}"}
         deadline_s = time.monotonic() + ANSWER_S
-        wait_s = RETRY_S
+        pause_s = RETRY_S
         what = "nobody"
         while time.monotonic() < deadline_s:
             try:
-                answer = await self._client.request(
-                    method, path, content=content, headers=self.headers(user, role)
-                )
+                answer = await self._client.request(method, path, content=content, headers=headers)
                 if answer.status_code not in (429, 503):
                     return answer
                 what = f"{answer.status_code} at last"
             except httpx.TransportError as error:
                 what = f"{type(error).__name__} at last"
             self.retries += 1
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, RETRY_S_MAX)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_S_MAX)
         raise ConnectionError(f"{method} {path}: no answer within {ANSWER_S:.0f} s ({what})")
 
     async def post(
-        self, room: str, requests: Sequence[dict[str, Any]], *, user: str, role: str = "viewer"
+        self,
+        room: str,
+        requests: Sequence[dict[str, Any]],
+        *,
+        user: str,
+        role: str = "viewer",
+        wait_s: int = 0,
     ) -> list[dict[str, Any]]:
         """Post an array of requests; the result of each, in order.
 
@@ -105,7 +114,9 @@ class Poster:
         path = f"/v1/rooms/{room}/events"
         results: list[dict[str, Any]]
         try:
-            answer = await self.call("POST", path, user=user, role=role, body=list(requests))
+            answer = await self.call(
+                "POST", path, user=user, role=role, body=list(requests), wait_s=wait_s
+            )
         except ConnectionError:
             results = [{"id": one["id"], "status": UNANSWERED} for one in requests]
         else:
@@ -193,7 +204,7 @@ class Viewer:
                     self.twice += 1
                     continue
                 self.seen.add(event["id"])
-                if event["type"] == "comment.posted":
+                if event["type"] in ("comment.posted", "gift.sent"):
                     self.latencies_ms.append((now_us - unix_us(event["time"])) / 1000)
                 on_event(event)
         elif kind == "skipped":

@@ -5,7 +5,6 @@ the loser pays, a pause. The hosts speak for themselves, over HTTP, as hosts do.
 """
 
 import asyncio
-import random
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -26,6 +25,10 @@ DURATION_S: Final = 75
 BOOST: Final = {"after_s": 50, "duration_s": 25, "multiplier": 3}
 HURRY_S: Final = 8
 """The last seconds, in which everybody gives."""
+CHEER_S: Final = 5.0
+"""How often people look at the score."""
+BEHIND: Final = 1.3
+AHEAD: Final = 0.7
 PUNISH_S: Final = 12
 PAUSE_S: Final = 25.0
 LOOK_S: Final = 1.0
@@ -45,7 +48,6 @@ class Battles:
         self._poster = Poster(settings)
         self._shows = list(shows)
         self._warm = warm
-        self._chance = random.Random(11)
 
     async def run(self) -> None:
         """Until cancelled; outlives restarts of everything."""
@@ -79,7 +81,7 @@ class Battles:
         if not await self._say("POST", f"{path}/accept", challenged):
             return False
         log.info("a battle of the demo begins", battle=path.rpartition("/")[2])
-        await self._cheer()
+        await self._cheer(path)
         return await self._follow(path)
 
     async def _say(self, method: str, path: str, show: Show, body: Any = None) -> bool:
@@ -88,23 +90,36 @@ class Battles:
             log.info("no battle now", asked=path, answer=answer.text)
         return answer.is_success
 
-    async def _cheer(self) -> None:
-        """Let it get livelier towards the deadline; one side is luckier than the other."""
-        luck = [1.0, self._chance.uniform(0.55, 1.0)]
-        self._chance.shuffle(luck)
+    async def _cheer(self, path: str) -> None:
+        """Let it get livelier towards the deadline, and liveliest where a side is behind."""
         hurry_s = DURATION_S - HURRY_S
         phases = ((0.8, BOOST["after_s"]), (1.8, hurry_s - BOOST["after_s"]), (3.0, HURRY_S))
         for heat, lasts_s in phases:
-            for show, share in zip(self._shows, luck, strict=True):
-                self._warm(show, heat * share)
-            await asyncio.sleep(lasts_s)
+            left_s = float(lasts_s)
+            while left_s > 0:
+                behind = await self._behind(path)
+                for show in self._shows:
+                    self._warm(show, heat * (BEHIND if show.room == behind else AHEAD))
+                step_s = min(left_s, CHEER_S)
+                await asyncio.sleep(step_s)
+                left_s -= step_s
         self._warm_all(0.3)
+
+    async def _behind(self, path: str) -> str:
+        """The room that has fewer points."""
+        battle = await self._look(path)
+        fewest = min(battle["sides"], key=lambda side: int(side["score"]))
+        return str(fewest["room"])
+
+    async def _look(self, path: str) -> dict[str, Any]:
+        answer = await self._poster.call("GET", path, user=self._shows[0].host, role="host")
+        battle: dict[str, Any] = answer.raise_for_status().json()
+        return battle
 
     async def _follow(self, path: str) -> bool:
         """Wait until it has ended, and until the loser has paid."""
         for _ in range(round(SETTLE_S_MAX / LOOK_S)):
-            answer = await self._poster.call("GET", path, user=self._shows[0].host, role="host")
-            status = answer.raise_for_status().json()["status"]
+            status = (await self._look(path))["status"]
             if status not in ("running", "settling"):
                 break
             await asyncio.sleep(LOOK_S)

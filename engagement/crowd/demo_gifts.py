@@ -20,7 +20,9 @@ BLAZING_TAPS_MAX: Final = 70
 TAP_S: Final = (0.2, 0.6)
 """Between two taps of a streak: well within the combo window."""
 MIDDLE_CHANCE: Final = 0.004
-LARGE_CHANCE: Final = 0.0005
+LARGE_CHANCE: Final = 0.0012
+CALM_HEAT: Final = 0.5
+"""Above it nobody gives a large one: it alone would decide a battle. That is left to visitors."""
 
 DEFAULT_TIERS: Final[dict[int, tuple[str, ...]]] = {
     1: ("rose", "spark", "coffee", "paper-crane", "lantern", "confetti"),
@@ -79,8 +81,9 @@ class Givers:
             streak.left -= 1
             streak.next_s = at_s + self._chance.uniform(*TAP_S)
         self._streaks = [streak for streak in self._streaks if streak.left > 0]
-        for tier, likely in ((2, MIDDLE_CHANCE), (3, LARGE_CHANCE)):
-            if self._tiers.get(tier) and self._chance.random() < likely * (1 + 2 * heat):
+        large = 0.0 if heat > CALM_HEAT else LARGE_CHANCE
+        for tier, likely in ((2, MIDDLE_CHANCE * (1 + 2 * heat)), (3, large)):
+            if self._tiers.get(tier) and self._chance.random() < likely:
                 who = self._chance.choice(present)
                 taps.append(Tap(who, self._chance.choice(self._tiers[tier])))
         return taps

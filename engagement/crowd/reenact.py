@@ -2,18 +2,21 @@
 
 Times are scheduled, not chained: a slow answer delays nobody else's request, and the time to an
 acknowledgement is counted from when its request was due, not from when it left. The time to a
-viewer is counted from the acceptance that the event itself states.
+viewer is counted from the acceptance that the event itself states. Gifts are posted apart from the
+rest, because whoever sends one waits for its outcome.
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
 from engagement.crowd.clients import Poster, Viewer
-from engagement.crowd.schedule import Sending
+from engagement.crowd.fates import Fates
+from engagement.crowd.schedule import GIFT_SEND, Sending
 from engagement.settings import Settings
 
 SERVICE: Final = "crowd"
@@ -24,7 +27,15 @@ BATCH_S: Final = 0.05
 BATCH_MAX: Final = 500
 CONNECT_S: Final = 30
 ARRIVAL_S: Final = 15
-"""How long acknowledged comments may take to arrive at the viewers."""
+"""How long acknowledged comments and paid gifts may take to arrive at the viewers."""
+FATES_S: Final = 2
+"""From then on it is asked what became of those that have not."""
+OUTCOME_S: Final = 10
+"""How long a gift's outcome is waited for: less than the client waits, more than a worker's restart
+takes (4 s)."""
+
+UNKNOWN: Final = "unknown"
+"""Fate of a gift whose sender was not told in time; the ledger knows it."""
 
 Tell = Callable[[int, int], None]
 
@@ -37,16 +48,23 @@ class Outcome(Struct, frozen=True):
     retries: int
     viewers: int
     missing: int
-    """Acknowledged comments that some viewer never got."""
+    """Acknowledged comments and paid gifts that some viewer never got."""
+    refused_later: dict[str, int]
+    """Acknowledged comments that the room refused or holds for review, by code."""
+    gifts: dict[str, int]
+    """What became of gifts: `paid`, the codes of refusals, `unknown`."""
     twice: int
     unrecovered: int
     skipped: int
     p50_ms: float | None
     p99_ms: float | None
-    """From accepted to received, over all viewers and comments."""
+    """From accepted to received, over all viewers, comments and gifts."""
     acked_p50_ms: float | None
     acked_p99_ms: float | None
-    """From due to acknowledged, over all requests."""
+    """From due to acknowledged, over all requests but gifts."""
+    decided_p50_ms: float | None
+    decided_p99_ms: float | None
+    """From due to paid or refused, over all gifts."""
     late_ms: float
     """How far behind its schedule the crowd itself fell, at worst."""
 
@@ -61,8 +79,11 @@ class _Run:
         self.started_s = time.monotonic()
         self.late_s = 0.0
         self.acknowledged: set[str] = set()
-        """Ids of comments that the gateway promised to deliver."""
+        """Ids of comments and paid gifts: what viewers have to get."""
         self.acked_ms: list[float] = []
+        self.gifts: dict[str, str] = {}
+        """What became of each, as far as its sender was told."""
+        self.decided_ms: list[float] = []
 
     def now_s(self) -> float:
         """Seconds after the start."""
@@ -76,23 +97,27 @@ async def reenact(
     poster = Poster(settings)
     watching = [Viewer(poster, settings, room, f"watcher-{number}") for number in range(viewers)]
     tasks = [asyncio.create_task(viewer.run()) for viewer in watching]
+    fates = Fates(settings, room)
     try:
         await _connected(watching, tasks)
+        await fates.begin()
         run = await _send(poster, room, sendings, tell)
-        missing = await _arrive(watching, run.acknowledged)
+        missing, refused = await _arrive(watching, run.acknowledged, fates)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await poster.close()
     latencies = sorted(ms for viewer in watching for ms in viewer.latencies_ms)
-    acked = sorted(run.acked_ms)
+    acked, decided = sorted(run.acked_ms), sorted(run.decided_ms)
     return Outcome(
         sent=len(sendings),
         outcomes=dict(poster.outcomes),
         retries=poster.retries,
         viewers=viewers,
         missing=missing,
+        refused_later=dict(Counter(refused.values())),
+        gifts=dict(Counter(run.gifts.values())),
         twice=sum(viewer.twice for viewer in watching),
         unrecovered=sum(viewer.unrecovered for viewer in watching),
         skipped=sum(viewer.skipped for viewer in watching),
@@ -100,6 +125,8 @@ async def reenact(
         p99_ms=_quantile(latencies, 0.99),
         acked_p50_ms=_quantile(acked, 0.5),
         acked_p99_ms=_quantile(acked, 0.99),
+        decided_p50_ms=_quantile(decided, 0.5),
+        decided_p99_ms=_quantile(decided, 0.99),
         late_ms=round(run.late_s * 1000, 1),
     )
 
@@ -134,7 +161,7 @@ async def _send(poster: Poster, room: str, sendings: Sequence[Sending], tell: Te
             await asyncio.sleep(wait_s if run.alone else max(wait_s, BATCH_S))
         due = _due(sendings, position, run.now_s())
         run.late_s = max(run.late_s, run.now_s() - due[0].at_s - (0 if run.alone else BATCH_S))
-        for group in [[one] for one in due] if run.alone else [due]:
+        for group in [[one] for one in due] if run.alone else _apart(due):
             task = asyncio.create_task(_post(run, group))
             pending.add(task)
             task.add_done_callback(pending.discard)
@@ -151,30 +178,70 @@ def _due(sendings: Sequence[Sending], position: int, now_s: float) -> list[Sendi
     return list(sendings[position:end])
 
 
+def _apart(due: Sequence[Sending]) -> list[list[Sending]]:
+    """Gifts and all else: nobody else waits for their outcome."""
+    gifts = [one for one in due if one.request["type"] == GIFT_SEND]
+    others = [one for one in due if one.request["type"] != GIFT_SEND]
+    return [group for group in (gifts, others) if group]
+
+
 async def _post(run: _Run, group: Sequence[Sending]) -> None:
+    wait_s = OUTCOME_S if group[0].request["type"] == GIFT_SEND else 0
     if run.alone:
         requests: list[dict[str, Any]] = [one.request for one in group]
-        results = await run.poster.post(run.room, requests, user=group[0].user)
+        results = await run.poster.post(run.room, requests, user=group[0].user, wait_s=wait_s)
     else:
         requests = [{**one.request, "actor": one.user} for one in group]
-        results = await run.poster.post(run.room, requests, user=SERVICE, role="service")
+        results = await run.poster.post(
+            run.room, requests, user=SERVICE, role="service", wait_s=wait_s
+        )
     now_s = run.now_s()
     for one, result in zip(group, results, strict=True):
+        took_ms = (now_s - one.at_s) * 1000
+        if wait_s:
+            _note_gift(run, one.request["id"], result, took_ms)
         # A duplicate is acknowledged too: the answer to its first try may have been lost.
-        if result["status"] not in ("accepted", "duplicate"):
-            continue
-        run.acked_ms.append((now_s - one.at_s) * 1000)
-        if one.request["type"] == "comment.post":
-            run.acknowledged.add(one.request["id"])
+        elif result["status"] in ("accepted", "duplicate"):
+            run.acked_ms.append(took_ms)
+            if one.request["type"] == "comment.post":
+                run.acknowledged.add(one.request["id"])
 
 
-async def _arrive(viewers: Sequence[Viewer], accepted: set[str]) -> int:
-    """Wait for the last events; returns how many comments are missing, over all viewers."""
-    deadline_s = time.monotonic() + ARRIVAL_S
+def _note_gift(run: _Run, gift: str, result: dict[str, Any], took_ms: float) -> None:
+    """Remember what became of a gift. A repeat is told its first outcome."""
+    became = result.get("outcome") or result["status"]
+    if became == "paid":
+        run.acknowledged.add(gift)
+        run.decided_ms.append(took_ms)
+    elif became in ("refused", "rejected"):
+        became = result.get("code", became)
+        run.decided_ms.append(took_ms)
+    else:
+        became = UNKNOWN
+    if run.gifts.get(gift, UNKNOWN) == UNKNOWN:
+        run.gifts[gift] = became
+
+
+async def _arrive(
+    viewers: Sequence[Viewer], expected: set[str], fates: Fates
+) -> tuple[int, dict[str, str]]:
+    """Wait for the last events; returns how many are missing, over all viewers, and which of the
+    expected ones the room has refused since."""
+    began_s = time.monotonic()
+    refused: dict[str, str] = {}
+    asked = False
     while True:
-        missing = sum(len(accepted - viewer.seen) for viewer in viewers)
-        if not missing or time.monotonic() > deadline_s:
-            return missing
+        left = expected - refused.keys()
+        missing = sum(len(left - viewer.seen) for viewer in viewers)
+        waited_s = time.monotonic() - began_s
+        if not missing:
+            return 0, refused
+        if waited_s > FATES_S and not asked:
+            asked = True
+            absent = set().union(*(left - viewer.seen for viewer in viewers))
+            refused = await fates.of(absent)
+        elif waited_s > ARRIVAL_S:
+            return missing, refused
         await asyncio.sleep(0.05)
 
 

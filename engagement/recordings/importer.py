@@ -14,10 +14,8 @@ from engagement.domain.events import (
     ACTIVITY_TOPIC,
     CLOCK_TOPIC,
     ROOM_TOPIC,
-    ClockAnchored,
     RawFact,
     RequestRefused,
-    RoomOpened,
 )
 from engagement.errors import ConflictError, UnavailableError
 from engagement.log.codec import (
@@ -29,8 +27,9 @@ from engagement.log.codec import (
 )
 from engagement.log.topics import REQUESTS_TOPIC, partition_of
 from engagement.log.writer import LogWriter
-from engagement.recordings.plan import ImportPlan, RoomPast, anchor_facts, plan_import
-from engagement.recordings.rows import Recording
+from engagement.recordings.past import RoomPast
+from engagement.recordings.plan import ImportPlan, anchor_facts, plan_import
+from engagement.recordings.reading import Recording
 from engagement.settings import Settings
 
 REQUESTS_PER_ENVELOPE: Final = 200
@@ -75,10 +74,9 @@ class Importer:
         past = await self._past()
         self._check(past, host)
         plan = plan_import(recording, room=self._room, host=host, title=title, past=past)
-        known = past.epoch_of_request
-        if plan.closing.request.id in known:
-            return Imported(plan, 0, len(plan.requests), {})
-        fresh = [asked for asked in plan.requests if asked.request.id not in known]
+        if plan.closing.request.id in past.epoch_of_request:
+            return Imported(plan, 0, plan.already_there, {})
+        fresh = plan.requests
         consumer = self._consumer()
         await consumer.start()
         try:
@@ -91,8 +89,7 @@ class Importer:
         finally:
             await consumer.stop()
         written = len(fresh) - len(missing) - sum(refused.values())
-        already = len(plan.requests) - len(fresh) + len(missing)
-        return Imported(plan, written, already, dict(refused))
+        return Imported(plan, written, plan.already_there + len(missing), dict(refused))
 
     def _check(self, past: RoomPast, host: str) -> None:
         if past.open_as == "live":
@@ -171,23 +168,11 @@ class Importer:
             )
 
     async def _past(self) -> RoomPast:
-        """What the log says of the room: requests with facts, whether it is open, its epochs."""
+        """What the log says of the room."""
         past = RoomPast()
-        async for fact in self._read_all(ROOM_TOPIC, ACTIVITY_TOPIC):
-            if fact.causationid:
-                past.epoch_of_request.setdefault(fact.causationid, fact.mediaepoch)
-            past.newest_epoch = max(past.newest_epoch, fact.mediaepoch)
-            data = decode_data(fact)
-            if isinstance(data, RoomOpened):
-                past.openings += 1
-                past.open_as = "recorded" if data.recorded else "live"
-                past.host = data.host
-            elif fact.type == "room.closed":
-                past.open_as = ""
-        async for fact in self._read_all(CLOCK_TOPIC):
-            data = decode_data(fact)
-            if isinstance(data, ClockAnchored):
-                past.newest_epoch = max(past.newest_epoch, data.epoch)
+        for topics in ((ROOM_TOPIC, ACTIVITY_TOPIC), (CLOCK_TOPIC,)):
+            async for fact in self._read_all(*topics):
+                past.learn(fact, decode_data(fact))
         return past
 
     async def _read_all(self, *topics: str) -> AsyncIterator[RawFact]:

@@ -3,9 +3,8 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final
-from uuid import uuid5
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType
 
 from engagement.domain import limits, requests
 from engagement.domain.clock_events import ClockKind, clock_event
@@ -14,23 +13,14 @@ from engagement.domain.events import Decided
 from engagement.domain.media_time import Anchor, stamp
 from engagement.domain.names import derived_id
 from engagement.recordings.clock_fit import ClockFit, Point, fit_clock
-from engagement.recordings.rows import SOURCE_NAMESPACE, Recording, Row
+from engagement.recordings.past import RoomPast
+from engagement.recordings.reading import Recording
+from engagement.recordings.row_requests import request_id, requests_of, still_to_ask
+from engagement.recordings.rows import Row
 
 ENGINE: Final = "recording"
 RATE: Final = 90_000
 ROUNDING_MS: Final = 1.0
-
-
-class RoomPast(Struct):
-    """What the log knows of a room before an import."""
-
-    open_as: str = ""
-    """`live` or `recorded` while the room is open."""
-    host: str = ""
-    openings: int = 0
-    epoch_of_request: dict[str, int] = field(default_factory=dict)
-    """Requests that have facts already, and the epoch these are stamped in."""
-    newest_epoch: int = 0
 
 
 class OffClock(Struct, frozen=True):
@@ -45,7 +35,9 @@ class ImportPlan(Struct, frozen=True):
 
     opening: Accepted
     requests: list[Accepted]
-    """`anchor` is an index into `anchors`."""
+    """What the room does not know yet; `anchor` is an index into `anchors`."""
+    already_there: int
+    """How many requests of the recording the room does know."""
     closing: Accepted
     anchors: list[Anchor]
     """The last one ends the epoch; only the closing is stamped with it."""
@@ -64,33 +56,22 @@ def plan_import(
     past = past or RoomPast()
     rows = recording.rows
     first_us, last_us = rows[0].sent_us, rows[-1].sent_us
-    request_of_row = [list(_requests(room, row)) for row in rows]
-    ids = [request.id for requests in request_of_row for request in requests]
+    wanted = requests_of(rows, room=room, host=host)
+    ids = [one.request.id for one in wanted]
+    fresh = still_to_ask(wanted, past)
     fit = fit_clock(_clock_points(rows))
     epoch = _epoch(past, ids)
     anchors, steps = _anchors(room, epoch, fit, first_us, last_us) if fit else ([], [])
-    asked: list[Accepted] = []
-    residuals: list[float] = []
-    off_clock: list[OffClock] = []
-    at = 0
-    for row, wanted in zip(rows, request_of_row, strict=True):
-        while at + 2 < len(anchors) and anchors[at + 1].at_us <= row.sent_us:
-            at += 1
-        anchor: int | UnsetType = at if anchors else UNSET
-        asked.extend(
-            Accepted(room, row.user, "viewer", row.sent_us, request, anchor=anchor)
-            for request in wanted
-        )
-        if anchors and row.media_offset_ms is not None:
-            mark = stamp(anchors[at], 0.0, row.sent_us)
-            residual_ms = mark.pts_ms - row.media_offset_ms
-            residuals.append(residual_ms)
-            if abs(residual_ms) > (mark.err_ms or 0.0):
-                off_clock.append(OffClock(row.line, residual_ms))
+    place = _AnchorPlaces(anchors)
+    residuals, off_clock = _residuals(rows, anchors) if anchors else ([], [])
     opening, closing = _frame(room, host, title, _digest(ids), past.openings)
     return ImportPlan(
         opening=Accepted(room, host, "service", first_us, opening, anchor=0 if anchors else UNSET),
-        requests=asked,
+        requests=[
+            Accepted(room, one.actor, "viewer", one.at_us, one.request, anchor=place(one.at_us))
+            for one in fresh
+        ],
+        already_there=len(wanted) - len(fresh),
         closing=Accepted(
             room, host, "service", last_us, closing, anchor=len(anchors) - 1 if anchors else UNSET
         ),
@@ -100,6 +81,42 @@ def plan_import(
         residuals_ms=residuals,
         off_clock=off_clock,
     )
+
+
+class _AnchorPlaces:
+    """The anchor of a time; asked in the order of time. The last one stamps no row."""
+
+    def __init__(self, anchors: Sequence[Anchor]) -> None:
+        self._anchors = anchors
+        self._at = 0
+
+    def __call__(self, at_us: int) -> int | UnsetType:
+        if not self._anchors:
+            return UNSET
+        while self._at + 2 < len(self._anchors) and self._anchors[self._at + 1].at_us <= at_us:
+            self._at += 1
+        return self._at
+
+
+def _residuals(
+    rows: Sequence[Row], anchors: Sequence[Anchor]
+) -> tuple[list[float], list[OffClock]]:
+    """Stamped media time minus the row's own, once for every line that has one."""
+    place = _AnchorPlaces(anchors)
+    residuals: list[float] = []
+    off_clock: list[OffClock] = []
+    line = 0
+    for row in rows:
+        at = place(row.sent_us)
+        if row.media_offset_ms is None or row.line == line or not isinstance(at, int):
+            continue
+        line = row.line
+        mark = stamp(anchors[at], 0.0, row.sent_us)
+        residual_ms = mark.pts_ms - row.media_offset_ms
+        residuals.append(residual_ms)
+        if abs(residual_ms) > (mark.err_ms or 0.0):
+            off_clock.append(OffClock(row.line, residual_ms))
+    return residuals, off_clock
 
 
 def anchor_facts(plan: ImportPlan, room: str) -> Iterator[Decided]:
@@ -121,9 +138,9 @@ def _epoch(past: RoomPast, ids: Sequence[str]) -> int:
     Also when a part of it is there already; another recording gets the next one.
     """
     known = past.epoch_of_request
-    for request_id in ids:
-        if known.get(request_id):
-            return known[request_id]
+    for one in ids:
+        if known.get(one):
+            return known[one]
     return past.newest_epoch + 1
 
 
@@ -137,13 +154,13 @@ def _frame(
     """
     return (
         requests.RoomOpen(
-            id=_request_id(room, "open", digest, openings),
+            id=request_id(room, "open", digest, openings),
             data=requests.RoomOpening(
                 title=title[: limits.TITLE_CHARS_MAX], host=host, recorded=True
             ),
         ),
         requests.RoomClose(
-            id=_request_id(room, "close", digest), data=requests.RoomClosing("recording ended")
+            id=request_id(room, "close", digest), data=requests.RoomClosing("recording ended")
         ),
     )
 
@@ -194,27 +211,6 @@ def _anchor(
         at_us=at_us,
         ended=ended,
     )
-
-
-def _requests(room: str, row: Row) -> Iterator[requests.Request]:
-    """One request; likes beyond what one request may hold become several."""
-    identity = row.identity()
-    if row.kind == "comment":
-        text = requests.CommentText(row.text)
-        yield requests.CommentPost(id=_request_id(room, *identity), data=text)
-    elif row.kind == "join":
-        yield requests.RoomJoin(id=_request_id(room, *identity))
-    else:
-        left = row.count
-        while left > 0:
-            taps = requests.LikeTaps(min(left, limits.LIKE_COUNT_MAX))
-            yield requests.LikeTap(id=_request_id(room, *identity, left), data=taps)
-            left -= taps.count
-
-
-def _request_id(room: str, *about: object) -> str:
-    """The same row of the same recording always asks with the same id."""
-    return str(uuid5(SOURCE_NAMESPACE, "\x1f".join([room, *map(str, about)])))
 
 
 def _digest(ids: Sequence[str]) -> str:

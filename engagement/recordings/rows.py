@@ -1,32 +1,23 @@
-"""A recording as rows of one shape, whatever platform it came from; and what was left out, why."""
+"""What platforms tell, as rows of one shape; and how their fields are read."""
 
-import codecs
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
-from uuid import UUID, uuid5
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Literal
 
 import msgspec
 
 from engagement.domain import limits
-from engagement.domain.names import is_actor_id
+from engagement.recordings.battles import BattleFrame
+from engagement.recordings.gifts import RecordedGift
+from engagement.recordings.names import actor_name
 
-Kind = Literal["comment", "like", "join"]
+Kind = Literal["comment", "like", "join", "gift", "battle"]
 
-SOURCE_NAMESPACE: Final = UUID("8d0f5d2e-51a6-5e1b-9c57-3f2e0f6f6a11")
 EARLIEST_US: Final = 946_684_800_000_000
 """2000-01-01. Earlier is a wrong unit or no time at all."""
 LATEST_US: Final = 4_102_444_800_000_000
 """2100-01-01."""
-LINE_BYTES_MAX: Final = 1024 * 1024
-"""A row is a few hundred bytes; a file without line feeds must not be read into memory whole."""
 LIKES_PER_ROW_MAX: Final = 1_000_000
 """More than all thumbs of a large room in the moment that one row stands for."""
-LINES_NAMED_MAX: Final = 20
-"""Line numbers that a report names per reason."""
 
 
 class SkippedRowError(Exception):
@@ -57,110 +48,22 @@ class Row(msgspec.Struct, frozen=True):
     """The platform's own id of the event, if it has one."""
     source_room: str = ""
     """The platform's own id of the room, if it has one."""
+    gift: RecordedGift | None = None
+    battle: BattleFrame | None = None
 
     def identity(self) -> tuple[Any, ...]:
         """What makes two rows the same event: the platform's id, or sender, time and content."""
         if self.source_id:
             return (self.kind, self.source_id)
-        return (self.kind, self.user, self.sent_us, self.text, self.count)
-
-
-@dataclass
-class Recording:
-    """All rows in the order of their time, and the account of everything else."""
-
-    rows: list[Row] = field(default_factory=list)
-    lines_read: int = 0
-    merged: int = 0
-    """Rows that repeated another one, whether that one became an event or not."""
-    out_of_order: int = 0
-    truncated: int = 0
-    skipped: dict[str, list[int]] = field(default_factory=dict)
-    """Reason → line numbers."""
-
-    def skip(self, reason: str, line: int) -> None:
-        """Account for a row that becomes no event."""
-        self.skipped.setdefault(reason, []).append(line)
-
-    @property
-    def source_rooms(self) -> int:
-        """How many rooms of the platform are mixed in the file, as far as it tells."""
-        return len({row.source_room for row in self.rows if row.source_room})
-
-    @property
-    def paid_messages(self) -> int:
-        """Comments that are the words of a paid message; the money itself is not imported."""
-        return sum(not row.bears_clock for row in self.rows)
-
-    def counts(self) -> dict[str, int]:
-        """Rows by kind."""
-        return dict(Counter(row.kind for row in self.rows))
+        about = (self.kind, self.user, self.sent_us, self.text, self.count)
+        gift = self.gift
+        if gift is None:
+            return about
+        return (*about, gift.gift, gift.name, gift.streak, gift.count, gift.closes)
 
 
 Parser = Callable[[int, dict[str, Any]], Iterable[Row]]
-
-
-def read_recording(path: Path, parse: Parser) -> Recording:
-    """Read JSON lines; nothing in the file can make this fail but the file itself (OSError)."""
-    recording = Recording()
-    seen: set[tuple[Any, ...]] = set()
-    newest_us = 0
-    with path.open("rb") as file:
-        for number, line in _lines(file):
-            if not line.strip():
-                continue
-            recording.lines_read += 1
-            try:
-                for row in _parse_line(line, number, parse, recording):
-                    if row.identity() in seen:
-                        recording.merged += 1
-                        continue
-                    seen.add(row.identity())
-                    recording.out_of_order += row.sent_us < newest_us
-                    newest_us = max(newest_us, row.sent_us)
-                    recording.rows.append(row)
-            except NoEventError as no_event:
-                identity = (no_event.reason, line.strip())
-                if identity in seen:
-                    recording.merged += 1
-                else:
-                    seen.add(identity)
-                    recording.skip(no_event.reason, number)
-            except SkippedRowError as skipped:
-                recording.skip(skipped.reason, number)
-    recording.rows.sort(key=lambda row: (row.sent_us, row.line))
-    return recording
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines; one that is too long comes as its beginning, which is no JSON."""
-    number = 0
-    while line := file.readline(LINE_BYTES_MAX):
-        number += 1
-        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-        while len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
-            line = file.readline(LINE_BYTES_MAX)
-
-
-def _parse_line(line: bytes, number: int, parse: Parser, recording: Recording) -> Iterable[Row]:
-    if len(line) == LINE_BYTES_MAX:
-        raise SkippedRowError("line_too_long")
-    try:
-        value = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise SkippedRowError("not_json") from None
-    if not isinstance(value, dict):
-        raise SkippedRowError("not_an_object")
-    for row in parse(number, value):
-        if not EARLIEST_US <= row.sent_us <= LATEST_US:
-            raise SkippedRowError("absurd_time")
-        if "\x00" in row.text:
-            raise SkippedRowError("nul_in_text")  # As at the gateway: PostgreSQL has no NUL.
-        if len(row.text) <= limits.COMMENT_CHARS_MAX:
-            yield row
-        else:
-            recording.truncated += 1
-            yield msgspec.structs.replace(row, text=row.text[: limits.COMMENT_CHARS_MAX])
+"""Line number and row → events. Raises SkippedRowError."""
 
 
 def text_of(value: dict[str, Any], name: str) -> str:
@@ -187,12 +90,25 @@ def time_us(value: dict[str, Any], name: str, us_per_unit: int) -> int:
     return round(number * us_per_unit)
 
 
-def count_of(value: dict[str, Any], name: str) -> int:
-    """How many likes a row stands for. Raises SkippedRowError."""
+def count_of(value: dict[str, Any], name: str, most: int = LIKES_PER_ROW_MAX) -> int:
+    """How many likes or gifts a row stands for. Raises SkippedRowError."""
     count = number_of(value, name)
-    if not 1 <= count <= LIKES_PER_ROW_MAX or count != int(count):
+    if not 1 <= count <= most or count != int(count):
         raise SkippedRowError("bad_count")
     return int(count)
+
+
+def price_of(value: dict[str, Any], name: str) -> int | None:
+    """What one gift costs in the platform's coins; None when the row does not tell.
+
+    Raises SkippedRowError.
+    """
+    if value.get(name) is None:
+        return None
+    price = number_of(value, name)
+    if not 0 <= price <= limits.GIFT_PRICE_COINS_MAX or price != int(price):
+        raise SkippedRowError("bad_price")
+    return int(price)
 
 
 def optional_offset_ms(value: dict[str, Any]) -> int | None:
@@ -206,9 +122,5 @@ def optional_offset_ms(value: dict[str, Any]) -> int | None:
 
 
 def actor_of(value: dict[str, Any], name: str = "user") -> str:
-    """An actor id of ours: the recording's own where it may be one, else one derived from it."""
-    user = text_of(value, name)
-    if is_actor_id(user):
-        return user
-    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", user)[:40].strip("-")
-    return f"{readable or 'user'}~{uuid5(SOURCE_NAMESPACE, user).hex[:12]}"
+    """An actor id of ours, by `actor_name`. Raises SkippedRowError."""
+    return actor_name(text_of(value, name))

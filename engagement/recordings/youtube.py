@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from engagement.recordings.paid_messages import paid_message
 from engagement.recordings.rows import (
-    NoEventError,
     Row,
     SkippedRowError,
     actor_of,
@@ -15,18 +15,17 @@ from engagement.recordings.rows import (
 
 
 def parse_youtube(line: int, value: dict[str, Any]) -> Iterable[Row]:
-    """A comment, or the words of a super chat (its amount is money elsewhere, not ours)."""
+    """A comment, or a super chat: a gift, and its words."""
     kind = value.get("type")
     if kind not in ("comment", "super_chat"):
         raise SkippedRowError("unknown_type")
-    if kind == "super_chat" and not value.get("text"):
-        raise NoEventError("super_chat_without_text")
-    yield Row(
-        line=line,
-        kind="comment",
-        user=actor_of(value),
-        sent_us=time_us(value, "sent_us", 1),
-        text=text_of(value, "text"),
-        media_offset_ms=optional_offset_ms(value),
-        bears_clock=kind == "comment",
-    )
+    common: dict[str, Any] = {
+        "line": line,
+        "user": actor_of(value),
+        "sent_us": time_us(value, "sent_us", 1),
+        "media_offset_ms": optional_offset_ms(value),
+    }
+    if kind == "super_chat":
+        yield from paid_message(value, common)
+    else:
+        yield Row(kind="comment", text=text_of(value, "text"), **common)

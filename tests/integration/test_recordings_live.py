@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from engagement.log.topics import REQUESTS_TOPIC, partition_of
 from engagement.log.writer import LogWriter
 from engagement.recordings.formats import FORMATS
 from engagement.recordings.plan import plan_import
-from engagement.recordings.rows import read_recording
+from engagement.recordings.reading import read_recording
 from engagement.settings import Settings
 from tests.conftest import free_ports
 from tests.faults.instance import Instance
@@ -147,6 +148,45 @@ async def test_a_longer_recording_goes_on_where_the_shorter_one_ended(
     assert [event["data"]["text"] for event in comments] == [row["text"] for row in rows]
     stamps = await engagement(instance, "verify", "stamps")
     assert stamps.returncode == 0, stamps.stdout
+
+
+def gift_frames(
+    totals: list[int], *, name: str = "Rose", streak: str = "1"
+) -> list[dict[str, Any]]:
+    """Frames of one streak that was tapped twice a second."""
+    return [
+        {
+            "type": "WebcastGiftMessage",
+            "msg_id": f"{streak}-{number}",
+            "create_time_ms": START_MS + 500 * number,
+            "user": "ana",
+            "gift_id": 5655,
+            "repeat_count": total,
+            "repeat_end": 0,
+            "group_id": streak,
+            "gift": {"type": 1, "diamonds": 5, "name": name},
+        }
+        for number, total in enumerate(totals)
+    ]
+
+
+async def test_a_second_capture_of_a_streak_adds_what_the_first_one_missed(
+    instance: Instance, tmp_path: Path, room: str
+) -> None:
+    file = tmp_path / "recording.jsonl"
+    arguments = ("import", str(file), "--room", room, "--format", "tiktok", "--json")
+    for totals, written, pieces in (([1, 2, 5], 3, 5), ([1, 2, 5], 0, 5), ([1, 3, 4, 5, 9], 1, 9)):
+        file.write_text("\n".join(map(json.dumps, gift_frames(totals))))
+        done = await engagement(instance, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["written"] == written
+        sent = await timeline(instance, room, "&types=gift.sent")
+        assert sum(event["data"]["count"] for event in sent) == pieces
+    [leader] = (await get(instance, f"rooms/{room}/leaderboard"))["items"]
+    assert (leader["actor"], leader["coins"]) == ("ana", 45)
+    assert [event["data"]["combo_count"] for event in sent] == [1, 2, 5, 4]
+    projections = await engagement(instance, "verify", "gifts")
+    assert projections.returncode == 0, projections.stdout
 
 
 async def test_another_recording_in_the_same_room_has_its_own_epoch(
@@ -317,6 +357,30 @@ async def test_a_crowd_sees_everything_it_says_once(
     assert outcome["outcomes"]["duplicate"] == outcome["sent"] - 220 > 0
 
 
+async def test_a_crowd_pays_for_its_gifts_and_counts_what_is_refused(
+    instance: Instance, tmp_path: Path, room: str
+) -> None:
+    file = tmp_path / "recording.jsonl"
+    frames = [
+        frame | {"user": user}
+        for user in ("ana", "ben", "host")
+        for frame in gift_frames([1, 2, 4], streak=user)
+    ]
+    file.write_text("\n".join(map(json.dumps, frames)))
+    done = await engagement(
+        instance, "crowd", "--from", str(file), "--format", "tiktok", "--room", room,
+        "--viewers", "2", "--duplicates", "0.5", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["gifts"] == {"paid": 6, "self_gift": 3}
+    assert (outcome["missing"], outcome["twice"]) == (0, 0)
+    sent = await timeline(instance, room, "&types=gift.sent")
+    given = {(event["actorid"], event["data"]["count"]) for event in sent}
+    assert given == {("ana", 1), ("ana", 2), ("ben", 1), ("ben", 2)}
+    assert sum(event["data"]["count"] for event in sent) == 8
+
+
 async def test_importing_into_a_live_room_is_refused(
     instance: Instance, tmp_path: Path, room: str
 ) -> None:
@@ -329,14 +393,37 @@ async def test_importing_into_a_live_room_is_refused(
     assert "room_is_live" in done.stderr
 
 
+async def check_streaks(instance: Instance, room: str, file: Path) -> None:
+    """The pieces of every streak, counted from the file in another way."""
+    frames = [row for row in map(json.loads, file.open()) if row["type"] == "WebcastGiftMessage"]
+    greatest: dict[tuple[str, ...], int] = {}
+    for frame in frames:
+        alone = frame["msg_id"] if frame["group_id"] == "0" else ""
+        streak = (frame["user"], f"tiktok-{frame['gift_id']}", frame["group_id"], alone)
+        greatest[streak] = max(frame["repeat_count"], greatest.get(streak, 0))
+    sent = await timeline(instance, room, "&types=gift.sent")
+    assert sum(event["data"]["count"] for event in sent) == sum(greatest.values())
+    given: Counter[tuple[str, str]] = Counter()
+    coins: Counter[str] = Counter()
+    for event in sent:
+        given[event["actorid"], event["data"]["gift"]] += event["data"]["count"]
+        coins[event["actorid"]] += event["data"]["coins"]
+    expected: Counter[tuple[str, str]] = Counter()
+    for (user, gift, *_), count in greatest.items():
+        expected[user, gift] += count
+    assert given == expected
+    leaders = (await get(instance, f"rooms/{room}/leaderboard?limit=1000"))["items"]
+    assert {each["actor"]: each["coins"] for each in leaders} == dict(coins)
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the recorded rooms are not beside this checkout")
 @pytest.mark.parametrize(
     ("name", "format_name", "events", "merged"),
     [
         ("youtube-premiere", "youtube", 7363, 0),
-        ("youtube-messages", "youtube", 734, 15),
-        ("youtube-superchats", "youtube", 56, 52),
-        ("tiktok-frames", "tiktok", 284, 0),
+        ("youtube-messages", "youtube", 749, 15),
+        ("youtube-superchats", "youtube", 118, 52),
+        ("tiktok-frames", "tiktok", 408, 0),
     ],
 )
 async def test_real_recorded_rooms_are_imported_whole(
@@ -351,5 +438,7 @@ async def test_real_recorded_rooms_are_imported_whole(
     assert (sum(report["events"].values()), report["merged"]) == (events, merged)
     if name == "youtube-premiere":
         assert report["clock"]["residual_ms"]["max"] <= 1  # Stamps are whole ms.
+    if format_name == "tiktok":
+        await check_streaks(instance, room, REAL / f"{name}.jsonl")
     compared = await engagement(instance, "replay", room, "--compare")
     assert compared.returncode == 0, compared.stdout

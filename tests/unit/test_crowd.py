@@ -8,9 +8,11 @@ import msgspec
 
 from engagement.crowd.demo import STEP_S, WAVE_S, DemoCrowd
 from engagement.crowd.demo_shows import ADVERTISEMENT, DEMO, PEOPLE, RIVAL
-from engagement.crowd.schedule import AGAIN_S_MAX, Sending, schedule
+from engagement.crowd.schedule import AGAIN_S_MAX, How, Sending, coins_needed, schedule
+from engagement.crowd.shop import Shop
 from engagement.domain.names import is_actor_id
 from engagement.domain.requests import ClientRequest
+from engagement.recordings.gifts import RecordedGift
 from engagement.recordings.rows import Row
 from engagement.settings import Settings
 
@@ -22,6 +24,8 @@ ROWS = [
     Row(line=3, kind="like", user="ben", sent_us=START_US + 6_000_000, count=2500),
 ]
 
+SHOP = Shop([{"gift": "rose", "coins": 1}, {"gift": "car", "coins": 500}])
+
 
 def sendings(
     rows: Sequence[Row] = ROWS,
@@ -31,9 +35,8 @@ def sendings(
     reorder_ms: int = 0,
     run: UUID = RUN,
 ) -> list[Sending]:
-    return schedule(
-        rows, speed=speed, duplicates=duplicates, reorder_ms=reorder_ms, seed=3, run=run
-    )
+    how = How(speed=speed, duplicates=duplicates, reorder_ms=reorder_ms, seed=3)
+    return schedule(rows, how, run=run, shop=SHOP)
 
 
 def test_everybody_speaks_when_the_recording_says_faster_by_the_speed() -> None:
@@ -74,6 +77,39 @@ def test_a_second_run_asks_with_other_ids() -> None:
     first = {one.request["id"] for one in sendings()}
     assert first == {one.request["id"] for one in sendings()}
     assert not first & {one.request["id"] for one in sendings(run=UUID(int=8))}
+
+
+def gift(name: str, price: int | None, count: int, *, streak: str = "", before: int = 0) -> Row:
+    given = RecordedGift("tiktok-1", name, price, count, bool(streak), streak, before=before)
+    return Row(line=count, kind="gift", user="ana", sent_us=START_US + count, gift=given)
+
+
+def test_a_recorded_gift_is_sent_as_the_one_that_is_most_like_it() -> None:
+    rows = [gift("Rose", 7, 1), gift("Boat", 300, 2), gift("Leaf", None, 3)]
+    orders = [one.request["data"] for one in sendings(rows)]
+    assert [(order["gift"], order["count"]) for order in orders] == [
+        ("rose", 1),
+        ("car", 2),
+        ("rose", 3),
+    ]
+    nothing = schedule(rows, How(), run=RUN, shop=Shop())
+    assert nothing == []
+
+
+def test_a_streak_is_sent_by_what_each_gift_adds_and_a_large_gift_in_parts() -> None:
+    rows = [gift("Rose", 1, 4, streak="s", before=1), gift("Rose", 1, 25_000)]
+    orders = [one.request["data"] for one in sendings(rows)]
+    assert [order["count"] for order in orders] == [3, 10_000, 10_000, 5_000]
+    assert [order.get("combo") for order in orders] == ["s", None, None, None]
+    decode = msgspec.json.Decoder(ClientRequest).decode
+    asked = [decode(msgspec.json.encode(one.request)) for one in sendings(rows)]
+    assert len({request.id for request in asked}) == 4
+
+
+def test_everybody_needs_the_coins_of_what_they_send_once() -> None:
+    rows = [gift("Rose", 1, 3), gift("Car", 1, 2)]
+    assert coins_needed(sendings(rows, duplicates=1), SHOP) == {"ana": 3 * 1 + 2 * 500}
+    assert coins_needed(sendings(), SHOP) == {}
 
 
 def steps(crowd: DemoCrowd, seconds: float) -> list[list[dict[str, object]]]:

@@ -12,8 +12,9 @@ from engagement.domain.clock_events import anchor_of
 from engagement.domain.media_time import RoomClock, stamp
 from engagement.domain.names import is_actor_id
 from engagement.recordings.formats import FORMATS
-from engagement.recordings.plan import RoomPast, anchor_facts, plan_import
-from engagement.recordings.rows import LINE_BYTES_MAX, Recording, read_recording
+from engagement.recordings.past import RoomPast
+from engagement.recordings.plan import anchor_facts, plan_import
+from engagement.recordings.reading import LINE_BYTES_MAX, Recording, read_recording
 
 START_MS = 1_700_000_000_000
 
@@ -36,13 +37,11 @@ def test_rows_are_read_in_the_order_of_their_time(tmp_path: Path) -> None:
 
 
 def test_a_doubled_row_is_one_event_even_if_it_is_skipped(tmp_path: Path) -> None:
-    silent = {"type": "super_chat", "user": "ana", "sent_ms": START_MS, "text": None}
-    rows = [comment(1), comment(1), comment(2), silent, silent]
-    read = recording(tmp_path, "generic", rows)
+    counted = {"type": "WebcastRoomUserSeqMessage", "create_time_ms": START_MS}
+    said = {"type": "WebcastChatMessage", "create_time_ms": START_MS, "user": "ana", "text": "hi"}
+    read = recording(tmp_path, "tiktok", [said, said, {**said, "text": "ho"}, counted, counted])
     assert (len(read.rows), read.merged) == (2, 2)
-    assert {reason: len(lines) for reason, lines in read.skipped.items()} == {
-        "super_chat_without_text": 1
-    }
+    assert read.skipped == {"viewer_count_is_derived": [4]}
 
 
 @pytest.mark.parametrize(
@@ -66,10 +65,12 @@ def test_a_doubled_row_is_one_event_even_if_it_is_skipped(tmp_path: Path) -> Non
         (b'"' + b"x" * LINE_BYTES_MAX + b'"', "line_too_long"),
         (comment(0, media_offset_ms="soon"), "bad_media_offset_ms"),
         ({"type": "like", "user": "a", "count": 1.5, "sent_ms": START_MS}, "bad_count"),
-        ({"type": "super_chat", "user": "a", "sent_ms": START_MS}, "super_chat_without_text"),
+        ({"type": "gift", "user": "a", "count": 0, "sent_ms": START_MS}, "bad_count"),
+        ({"type": "gift", "user": "a", "coins": -1, "sent_ms": START_MS}, "bad_price"),
+        ({"type": "gift", "user": "a", "coins": 0.5, "sent_ms": START_MS}, "bad_price"),
+        ({"type": "gift", "user": "a", "gift": "x\0", "sent_ms": START_MS}, "nul_in_text"),
         ({"type": "like", "user": "a", "count": 0, "sent_ms": START_MS}, "bad_count"),
         ({"type": "like", "user": "a", "count": "9", "sent_ms": START_MS}, "no_count"),
-        ({"type": "gift", "user": "a", "sent_ms": START_MS}, "gift_not_yet_available"),
     ],
 )
 def test_a_bad_row_costs_itself_and_is_named_by_its_line(
@@ -121,16 +122,16 @@ def test_tiktok_frames_become_comments_likes_and_joins(tmp_path: Path) -> None:
         {"type": "WebcastChatMessage", "msg_id": "5", "text": "hello", **common},
         {"type": "WebcastChatMessage", "msg_id": "6", "len": 4, **common},
         {"type": "WebcastGiftMessage", "msg_id": "7", **common},
-        {"type": "WebcastLinkMicArmies", "msg_id": "8", **common},
+        {"type": "WebcastLinkMicArmies", "msg_id": "8", "battle_id": "1", **common},
     ]
     read = recording(tmp_path, "tiktok", rows)
     assert read.counts() == {"like": 2, "join": 1, "comment": 1}
     assert [row.count for row in read.rows if row.kind == "like"] == [15, 15]
     assert read.merged == 1
     assert sorted(read.skipped) == [
-        "battle_not_yet_available",
-        "gift_not_yet_available",
+        "bad_armies",
         "member_action_is_no_join",
+        "no_gift_id",
         "no_text",
     ]
 
@@ -148,9 +149,10 @@ def test_a_youtube_super_chat_gives_its_words_but_not_the_clock(tmp_path: Path) 
     plan = plan_import(read, room="r", host="h", title="t")
     assert plan.fit is not None
     assert len(plan.fit.segments) == 1
-    assert read.skipped == {"super_chat_without_text": [22]}
-    assert sum(abs(residual) > 1 for residual in plan.residuals_ms) == 11
-    assert [off.line for off in plan.off_clock] == [21, *range(23, 33)]
+    assert read.skipped == {}
+    assert read.counts() == {"comment": 31, "gift": 12}
+    assert sum(abs(residual) > 1 for residual in plan.residuals_ms) == 12
+    assert [off.line for off in plan.off_clock] == list(range(21, 33))
     assert read.paid_messages == 11
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from engagement.commands.token import token
 from engagement.errors import BadRequestError, UnauthorizedError
 from engagement.settings import Settings
+from engagement.tokens import signed as token
 from engagement.tokens import verify
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -12,8 +12,8 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 async def test_a_token_is_let_in_as_who_it_says() -> None:
     settings = Settings(jwt_secret=SECRET, jwt_issuer="https://issuer.example")
-    signed = token(settings, user="ana", role="moderator", lifetime_s=60)
-    principal = await verify(signed, settings)
+    text = token(settings, user="ana", role="moderator", lifetime_s=60)
+    principal = await verify(text, settings)
     assert (principal.id, principal.role) == ("ana", "moderator")
 
 
