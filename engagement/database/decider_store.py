@@ -27,13 +27,14 @@ _MOVE: Final = text("""
     bindparam("partitions", type_=ARRAY(Integer)), bindparam("ends", type_=ARRAY(BigInteger))
 )
 
-_NUMBER: Final = """
-    UPDATE decider_positions SET next_row = next_row + 1
-    WHERE topic = $1 AND "partition" = $2 RETURNING next_row - 1
+_KEEP: Final = """
+    WITH numbered AS (
+        UPDATE decider_positions SET next_row = next_row + 1
+        WHERE topic = $1 AND "partition" = $2 RETURNING next_row - 1 AS number
+    )
+    INSERT INTO outbox (topic, "partition", number, records)
+    SELECT $1, $2, number, $3 FROM numbered RETURNING number
 """
-_KEEP: Final = (
-    """INSERT INTO outbox (topic, "partition", number, records) VALUES ($1, $2, $3, $4)"""
-)
 _FORGET: Final = """DELETE FROM outbox WHERE topic = $1 AND "partition" = $2 AND number <= $3"""
 _LEFT: Final = text("""
     SELECT number, records FROM outbox
@@ -50,8 +51,7 @@ class DeciderTransaction:
 
     async def keep(self, partition: int, records: bytes) -> int:
         """Put a row into the outbox; its number, one more than that of the row before."""
-        number: int = await self.connection.fetchval(_NUMBER, self._topic, partition)
-        await self.connection.execute(_KEEP, self._topic, partition, number, records)
+        number: int = await self.connection.fetchval(_KEEP, self._topic, partition, records)
         return number
 
     async def forget(self, partition: int, up_to: int) -> None:
