@@ -58,7 +58,6 @@ _REFUSALS: Final[dict[str, type[EngagementError]]] = {
     "forbidden": ForbiddenError,
     "battle_not_found": NotFoundError,
     "bad_sides": BadRequestError,
-    "same_host": BadRequestError,
     "unknown_rule": BadRequestError,
 }
 """What is not here is a conflict: the battle is in another state than the request supposes."""
@@ -71,7 +70,6 @@ _DETAILS: Final = {
     "battle_running": "the battle has started",
     "battle_declined": "a side has declined",
     "battle_cancelled": "the invitation was taken back",
-    "same_host": "two sides have the same host",
     "forbidden": "only hosts of the battle's rooms, a service or an admin may do this",
 }
 
@@ -93,7 +91,7 @@ async def ask_to_battle(battle: str, request: Request, principal: Sender) -> Res
     )
     if code == "battle_exists":
         return _answer(200, _same(state, invitation))
-    return _answer(201, _granted(state, code))
+    return _answer(201, await _begun(_granted(state, code)))
 
 
 @router.get("", **openapi.GET_BATTLE)
@@ -135,10 +133,13 @@ async def _command(
     gateway = gateway_of(request)
     await _known(gateway, battle)
     state, code = await _decide(gateway, principal, battle, command)
-    _granted(state, code)
-    # Whoever is told that the battle runs may send a gift at once, and it counts.
-    await asyncio.sleep((state.started_us - time.time_ns() // 1000) / 1e6)
-    return _answer(200, state)
+    return _answer(200, await _begun(_granted(state, code)))
+
+
+async def _begun(state: BattleState) -> BattleState:
+    """Whoever is told that a battle runs may send a gift at once, and it counts."""
+    await asyncio.sleep(max(0.0, (state.started_us - time.time_ns() // 1000) / 1e6))
+    return state
 
 
 async def _known(gateway: Gateway, battle: str) -> BattleState:

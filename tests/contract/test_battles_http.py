@@ -227,6 +227,16 @@ async def test_the_platform_asks_and_answers_for_others(call: Caller, sides: Sid
     assert accepted.json()["status"] == "running"
 
 
+async def test_two_rooms_of_one_host_fight_at_once(
+    gateway: GatewayProcess, call: Caller, sides: Sides
+) -> None:
+    other = f"green-{uuid.uuid4().hex[:12]}"
+    await gateway.open_room(other, "ana")
+    answer = await call.put({"rooms": [sides[0], other], "duration_s": 60})
+    assert (answer.status_code, answer.json()["status"]) == (201, "running")
+    assert (await call.post("accept", "ana")).status_code == 200
+
+
 async def test_only_hosts_of_its_rooms_have_a_say(call: Caller, sides: Sides) -> None:
     body = {"rooms": list(sides), "duration_s": 60}
     is_problem(await call.put(body, "mallory"), 403, "forbidden")
