@@ -14,20 +14,26 @@ import msgspec
 from . import checks_fate, checks_log, checks_readers
 from .anomalies import Anomaly, Index, index
 from .evidence import Evidence, load
+from .money import evidence as money
+from .money import judge as judge_of_money
 
 CHECKS = (*checks_fate.CHECKS, *checks_log.CHECKS, *checks_readers.CHECKS)
 EXAMPLES_PER_CHECK = 5
 
 
 def anomalies(evidence: Evidence) -> list[Anomaly]:
-    """Everything that is wrong."""
+    """Everything that is wrong, but for money."""
     found = index(evidence)
     return [anomaly for check in CHECKS for anomaly in check(evidence, found)]
 
 
-def judge(evidence: Evidence) -> dict[str, Any]:
+def judge(evidence: Evidence, about_money: money.MoneyEvidence | None = None) -> dict[str, Any]:
     """The verdict as a JSON-able object: ok, counts of what was looked at, anomalies by check."""
-    wrong = anomalies(evidence)
+    wrong: list[Anomaly | money.Anomaly] = [*anomalies(evidence)]
+    looked = looked_at(evidence, index(evidence))
+    if about_money is not None:
+        wrong += judge_of_money.anomalies(about_money)
+        looked |= judge_of_money.looked_at(about_money)
     kinds = Counter(anomaly.check for anomaly in wrong)
     examples: dict[str, list[dict[str, str]]] = {}
     for anomaly in wrong:
@@ -36,10 +42,17 @@ def judge(evidence: Evidence) -> dict[str, Any]:
             some.append(msgspec.to_builtins(anomaly))
     return {
         "ok": not wrong and bool(evidence.asks),
-        "looked_at": looked_at(evidence, index(evidence)),
+        "looked_at": looked,
         "anomalies": dict(sorted(kinds.items())),
         "examples": examples,
     }
+
+
+def judge_run(directory: Path) -> tuple[dict[str, Any], Evidence]:
+    """The verdict of a run directory, on money too if there was any."""
+    evidence = load(directory)
+    about_money = money.load(directory, evidence) if evidence.run.get("gifts") else None
+    return judge(evidence, about_money), evidence
 
 
 def looked_at(evidence: Evidence, found: Index) -> dict[str, Any]:
@@ -90,7 +103,7 @@ def _faults(evidence: Evidence) -> dict[str, int]:
 
 def main(directory: Path) -> int:
     """Print the verdict of a run directory; 0 when nothing is wrong."""
-    verdict = judge(load(directory))
+    verdict, _ = judge_run(directory)
     print(msgspec.json.format(msgspec.json.encode(verdict), indent=2).decode())
     return 0 if verdict["ok"] else 1
 

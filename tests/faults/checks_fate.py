@@ -19,7 +19,9 @@ def acknowledged_is_in(evidence: Evidence, found: Index) -> Iterator[Anomaly]:
             if told != 1:
                 yield _about("refusal_told_once", ask, f"{told} request.refused facts")
         elif _fact_of(ask, found) is None:
-            refusal = found.refusals.get(ask.id)
+            refusal = _refusals_of(ask, found)
+            if refusal and ask.expect == "gift":
+                continue
             if refusal and refusal[0].fact:
                 yield _about("refused_wrongly", ask, str(refusal[0].fact.data.get("code")))
             else:
@@ -54,7 +56,7 @@ def refused_is_out(evidence: Evidence, found: Index) -> Iterator[Anomaly]:
             yield _about("refused_is_in", ask, f"{ask.type} became {record.fact.type}")  # type: ignore[union-attr]
         elif ask.rejected and not ask.acknowledged and not ask.unknown:
             yield _about("refused_is_in", ask, f"refused with {ask.rejected}, and in the topic")
-        elif found.refusals.get(ask.id):
+        elif _refusals_of(ask, found):
             yield _about("fact_and_refusal", ask, "has a fact and a request.refused")
 
 
@@ -125,6 +127,14 @@ def _fact_of(ask: Ask, found: Index) -> Record | None:
     return found.room.get(ask.id) or found.activity.get(ask.id)
 
 
+def _refusals_of(ask: Ask, found: Index) -> list[Record]:
+    """Distinct refusals of a request; not those of another body under a gift's id."""
+    refusals = found.refusals.get(ask.id, [])
+    if ask.expect != "gift":
+        return refusals
+    return [each for each in refusals if each.fact and each.fact.data.get("code") != "id_reused"]
+
+
 def _over_http(fact: Fact) -> bool:
     return str(fact.data.get("session", "")).startswith("http/")
 
@@ -142,8 +152,9 @@ def _differences(ask: Ask, fact: Fact) -> list[str]:
     for name, value in ask.data.items():
         if name == "seconds":
             continue  # Recorded as an instant.
-        if fact.data.get(name) != value:
-            wrong.append(f"data.{name}: sent {value!r}, recorded {fact.data.get(name)!r}")
+        recorded = fact.data.get("combo_name" if name == "combo" else name)
+        if recorded != value:
+            wrong.append(f"data.{name}: sent {value!r}, recorded {recorded!r}")
     return wrong
 
 

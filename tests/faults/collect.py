@@ -19,6 +19,8 @@ TOPICS = {
     "room": "live.room.v1",
     "activity": "live.activity.v1",
     "dead": "live.dead-letter.v1",
+    "ledger": "live.ledger.v1",
+    "battle": "live.battle.v1",
 }
 ROWS_SQL = 'SELECT partition AS p, "offset" AS o, event_id AS id FROM timeline'
 COUNTS_SQL = """

@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from .checker import judge
-from .evidence import load
+from .checker import judge_run
 from .instance import ROOT
 from .mutants import MUTANTS, Mutant
 from .run import Options, commit, facts_of_the_machine, run
@@ -51,7 +50,7 @@ def try_mutant(name: str, *, first_port: int = FIRST_PORT, seed: int = SEED) -> 
     began = time.monotonic()
     try:
         asyncio.run(run(options, lambda what: None))
-        found = judge(load(directory))["anomalies"]
+        found = judge_run(directory)[0]["anomalies"]
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return {

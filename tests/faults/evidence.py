@@ -11,8 +11,10 @@ A run directory holds JSON lines:
     ``ask``    id, room, actor, type, data, expect, batch: what one request is, and what must
                become of it
     ``altered`` id, data: the same id was sent again with another body, after its ack
-    ``try``    c, at, ids, via: one call left the client (c numbers calls, at is monotonic ns)
+    ``try``    c, at, ids, via: one call left the client (c numbers calls, at is monotonic ns;
+               ``altered``: with another body than the one that the ids belong to)
     ``ans``    c, at, st: its answers, one status per id (see `Status` below)
+    ``told``   id, st: what became of a gift, as its sender's socket was told later
     ``fault``  what (kill, stop, continue), kind, at
     ``poison`` topic, partition, offset: a garbage record that the run itself wrote (every one
                of them contains `POISON_MARK`, also those whose offset was never told)
@@ -34,12 +36,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-Expectation = Literal["fact", "held", "refused", "maybe"]
+Expectation = Literal["fact", "held", "refused", "maybe", "gift"]
 """What must become of an acknowledged request: its fact in the topic of its type; a
-`comment.held`; exactly one `request.refused`; or its fact at most once (a leave whose lease may
-have run out)."""
+`comment.held`; exactly one `request.refused`; its fact at most once (a leave whose lease may have
+run out); or, of a gift, either its fact or a refusal."""
 
 POISON_MARK = "poison-"
+TAKEN = ("accepted", "duplicate", "paid", "refused")
+"""Statuses that say that a request is in: decided, or about to be. A `duplicate` of a gift may say
+what became of it (`duplicate:paid`), a `refused` why (`refused:insufficient_funds`)."""
 UNKNOWN = "unknown"
 """A call without an answer, or one that says nothing about the fate of the request."""
 
@@ -51,6 +56,7 @@ FACT_OF_REQUEST = {
     "comment.remove": "comment.removed",
     "viewer.mute": "viewer.muted",
     "viewer.ban": "viewer.banned",
+    "gift.send": "gift.sent",
 }
 TIMELINE_REQUESTS = ("comment.post", "comment.remove", "viewer.mute", "viewer.ban")
 """Requests whose fact belongs in the timeline; the others' single facts are activity."""
@@ -74,6 +80,8 @@ class Ask(Struct):
     tries: int = 0
     unknown: int = 0
     calls: list[int] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Of a gift: every `paid` or `refused` that its sender was told."""
 
     @property
     def acknowledged(self) -> bool:
@@ -88,6 +96,7 @@ class Fact(Struct):
     type: str
     roomid: str = ""
     actorid: str = ""
+    accountid: str = ""
     time: str = ""
     mediaepoch: int = 0
     mediapts: int = 0
@@ -131,6 +140,10 @@ class Evidence(Struct):
     rooms: dict[str, dict[str, Any]]
     asks: dict[str, Ask]
     altered: dict[str, list[dict[str, Any]]]
+    altered_told: dict[str, list[str]]
+    """Request → answers to the same id with another body."""
+    altered_calls: dict[int, str]
+    """Such calls → the request."""
     calls: dict[int, list[str]]
     faults: list[dict[str, Any]]
     poison: list[dict[str, Any]]
@@ -181,9 +194,9 @@ def fact_of(body: bytes) -> Fact | None:
 def load(directory: Path) -> Evidence:
     """Read a run directory. FileNotFoundError when a file is missing."""
     evidence = _load_history(directory / "history.jsonl")
-    evidence.room_log = list(_records(directory / "room.jsonl"))
-    evidence.activity = list(_records(directory / "activity.jsonl"))
-    evidence.dead = list(_records(directory / "dead.jsonl"))
+    evidence.room_log = records(directory / "room.jsonl")
+    evidence.activity = records(directory / "activity.jsonl")
+    evidence.dead = records(directory / "dead.jsonl")
     evidence.timeline = _pages(directory / "timeline.jsonl")
     evidence.comments = _pages(directory / "comments.jsonl")
     for line in _lines(directory / "rooms.jsonl", dict):
@@ -203,10 +216,13 @@ def _lines(path: Path, kind: Any) -> Iterator[Any]:
             yield decoder.decode(line)
 
 
-def _records(path: Path) -> Iterator[Record]:
+def records(path: Path) -> list[Record]:
+    """All records of a dumped topic, each partition's in order."""
+    made = []
     for line in _lines(path, _LogLine):
         body = bytes(line.v) or base64.b64decode(line.x)
-        yield Record(line.p, line.o, line.k, fact_of(body), body, line.h)
+        made.append(Record(line.p, line.o, line.k, fact_of(body), body, line.h))
+    return made
 
 
 def _pages(path: Path) -> dict[str, list[Record]]:
@@ -221,9 +237,9 @@ def _pages(path: Path) -> dict[str, list[Record]]:
 
 def _load_history(path: Path) -> Evidence:
     evidence = Evidence(
-        run={}, rooms={}, asks={}, altered={}, calls={}, faults=[], poison=[], sentinels={},
-        room_log=[], activity=[], dead=[], timeline={}, comments={}, room_views={}, rows=[],
-        counts={}, viewers={},
+        run={}, rooms={}, asks={}, altered={}, altered_told={}, altered_calls={}, calls={},
+        faults=[], poison=[], sentinels={}, room_log=[], activity=[], dead=[], timeline={},
+        comments={}, room_views={}, rows=[], counts={}, viewers={},
     )  # fmt: skip
     for line in _lines(path, dict):
         _take(evidence, line)
@@ -252,6 +268,8 @@ def _take(evidence: Evidence, line: dict[str, Any]) -> None:
         _take_try(evidence, line)
     elif kind == "ans":
         _take_answers(evidence, line)
+    elif kind == "told":
+        _hear(evidence.asks[line["id"]], line["st"])
     elif kind == "altered":
         evidence.altered.setdefault(line["id"], []).append(line["data"])
     elif kind == "fault":
@@ -268,7 +286,9 @@ def _take(evidence: Evidence, line: dict[str, Any]) -> None:
 
 def _take_try(evidence: Evidence, line: dict[str, Any]) -> None:
     if line.get("altered"):
-        return  # An altered repeat says nothing about the request it pretends to be.
+        # An altered repeat says nothing about the request it pretends to be.
+        evidence.altered_calls[line["c"]] = line["ids"][0]
+        return
     evidence.calls[line["c"]] = line["ids"]
     for request_id in line["ids"]:
         ask = evidence.asks[request_id]
@@ -279,14 +299,25 @@ def _take_try(evidence: Evidence, line: dict[str, Any]) -> None:
 
 
 def _take_answers(evidence: Evidence, line: dict[str, Any]) -> None:
+    altered = evidence.altered_calls.get(line["c"])
+    if altered is not None:
+        evidence.altered_told.setdefault(altered, []).extend(line["st"])
     ids = evidence.calls.pop(line["c"], None)
     if ids is None:
         return
     for request_id, status in zip(ids, line["st"], strict=True):
         ask = evidence.asks[request_id]
-        if status in ("accepted", "duplicate"):
+        if status.partition(":")[0] in TAKEN:
             ask.first_ack = ask.first_ack or line["at"]
+            _hear(ask, status)
         elif status.startswith(UNKNOWN):
             ask.unknown += 1
         else:
             ask.rejected = status
+
+
+def _hear(ask: Ask, status: str) -> None:
+    kind, _, detail = status.partition(":")
+    outcome = detail if kind == "duplicate" else kind
+    if outcome in ("paid", "refused"):
+        ask.told.append(outcome)

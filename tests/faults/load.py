@@ -10,6 +10,7 @@ import aiohttp
 
 from .evidence import Ask
 from .history import History
+from .money.plan import socket_user
 from .plan import Call, Plan
 from .senders import HttpSender, SocketSender
 
@@ -17,6 +18,7 @@ SOCKETS_PER_ROOM = 2
 OUTSTANDING_MAX = 300
 """Calls that wait for an answer. While everything is down the load waits too: a client that piled
 up calls would time them all out itself, long after the servers are back."""
+FRESHLY_TAKEN = ("accepted", "paid", "refused")
 OWN_REMOVAL_S_MAX = 2.0
 ALTERED_SUFFIX = " but not what was said first"
 
@@ -105,7 +107,7 @@ class Load:
                 self.repeated += len(call.asks)
                 self._spawn(self._again(call, 1 - call.gateway))
             statuses = await self._sender.deliver(call, call.gateway)
-            if statuses.get(call.asks[0].id) == "accepted":
+            if statuses.get(call.asks[0].id, "").partition(":")[0] in FRESHLY_TAKEN:
                 await self._follow(call)
 
     async def _over_socket(self, call: Call) -> None:
@@ -113,7 +115,7 @@ class Load:
         if sockets is None:
             sockets = self._sockets[call.room] = [
                 SocketSender(
-                    f"socket-{number}-in-{call.room}", call.room, self._gateways, self._history,
+                    socket_user(number, call.room), call.room, self._gateways, self._history,
                     self._random.randrange(1 << 30),
                 )
                 for number in range(SOCKETS_PER_ROOM)
@@ -133,7 +135,7 @@ class Load:
             await self._wait(self._random.uniform(0, OWN_REMOVAL_S_MAX))
             await self._play(self._plan.removal(ask.id, call.room, ask.actor))
         elif call.repeat == "altered":
-            data = ask.data | {"text": ask.data["text"] + ALTERED_SUFFIX}
+            data = ask.data | _altered(ask)
             self._history.note("altered", id=ask.id, data=data)
             other = Ask(ask.id, ask.room, ask.actor, ask.type, data)
             gateway = self._random.randrange(len(self._gateways))
@@ -160,3 +162,9 @@ class Load:
                 expect=ask.expect,
                 batch=ask.batch,
             )
+
+
+def _altered(ask: Ask) -> dict[str, Any]:
+    if ask.type == "gift.send":
+        return {"count": ask.data["count"] + 1}
+    return {"text": ask.data["text"] + ALTERED_SUFFIX}

@@ -90,6 +90,7 @@ def _no_seeding(module: Any) -> None:
 
     module.RoomPartition.recall = recall
     module.RoomPartition.remember = lambda self, fact_id, actor: None
+    module.RoomPartition.remember_fact = lambda self, fact_id, actor, refused="": None
 
 
 def _open_windows_forgotten(module: Any) -> None:
@@ -173,29 +174,38 @@ def _every_200th_event_dropped(module: Any) -> None:
 
 
 def _position_before_rows(module: Any) -> None:
-    async def write(self: Any, projections: Any, batch: Any, moves: Any) -> int:
-        async with self._engine.begin() as connection:
-            await self._move(connection, {number: to for number, (_, to) in moves.items()})
-        await asyncio.sleep(SLOW_ROWS_S)
-        async with self.fenced({}) as connection:
-            await module.fold_into(connection, projections, batch, module.live)
-        return len(batch)
+    lock, move = module.ProjectionStore._lock, module.ProjectionStore._move
+    write = module.ProjectionStore._write
 
-    module.ProjectionStore.write = write
+    async def move_first(self: Any, batch: Any, *, careful: bool) -> int:
+        async with self._connection.begin():
+            await lock(self, batch.spans)
+            await move(self, batch.spans)
+        await asyncio.sleep(SLOW_ROWS_S)
+        rows: int = await write(self, batch, careful=careful)
+        return rows
+
+    async def only_begin(self: Any, spans: Any) -> None:
+        await self._connection.execute(module.select(1))
+
+    async def stay(self: Any, spans: Any) -> None:
+        return None
+
+    module.ProjectionStore._write = move_first
+    module.ProjectionStore._lock, module.ProjectionStore._move = only_begin, stay
 
 
 def _poison_takes_its_batch(module: Any) -> None:
-    fold = module.Projector._fold
+    fold = module.Batch.fold
 
-    async def fold_nothing_of_it(self: Any, records: list[Any]) -> None:
-        poisoned = [record for record in records if b"poison-" in (record.value or b"")]
-        await fold(self, poisoned or records)
+    def fold_nothing_but_poison(self: Any, records: Any, reader: Any, positions: Any) -> None:
+        every = list(records)
+        poisoned = [record for record in every if b"poison-" in (record.value or b"")]
+        fold(self, poisoned or every, reader, positions)
+        for record in every:
+            self.pass_over(record, positions[record.partition])
 
-    module.Projector._fold = fold_nothing_of_it
-
-
-def _repeats_kept(module: Any) -> None:
-    module.FactReader._window = lambda self, partition: module.SeenIds(1)
+    module.Batch.fold = fold_nothing_but_poison
 
 
 def _page_misses_one(module: Any) -> None:
@@ -278,7 +288,7 @@ MUTANTS: dict[str, Mutant] = {
         kills=("projector", "projector", "projector"),
     ),
     "poison_takes_its_batch": Mutant(
-        {"projections.runner": _poison_takes_its_batch},
+        {"projections.room_facts": _poison_takes_its_batch},
         signs=("row_missing",),
     ),
     "page_misses_one": Mutant(

@@ -13,7 +13,7 @@ from msgspec import Struct
 from .history import History, now
 from .instance import Instance, Kind
 
-KILLED: tuple[Kind, ...] = ("gateway", "worker", "projector", "broker", "database")
+KILLED: tuple[Kind, ...] = ("gateway", "worker", "projector", "media", "broker", "database")
 PAUSED: tuple[Kind, ...] = ("worker", "projector")
 SHORT_PAUSE_S = (0.5, 3.0)
 LONG_PAUSE_S = (11.0, 13.0)
@@ -55,14 +55,15 @@ class Nemesis:
         self.done: Counter[str] = Counter()
         self.never_came_back: list[str] = []
 
-    async def rage(self, faults: list[Fault], seconds: float) -> None:
-        """Do all faults within the time."""
+    async def rage(self, faults: list[Fault], seconds: float, *, after_s: float = 0.0) -> None:
+        """Do all faults within the time, which begins after a while."""
         self._sizes = {kind: len(pids) for kind, pids in self._instance.processes().items()}
+        await asyncio.sleep(after_s)
         for pause_s in self._pauses(len(faults), seconds):
             await asyncio.sleep(pause_s)
             await self._do(faults.pop())
         await asyncio.gather(*self._wakers)
-        for kind in KILLED:
+        for kind in self._sizes:
             await self._replaced(kind)
 
     def _pauses(self, count: int, seconds: float) -> Iterator[float]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from .evidence import Ask, Expectation
+from .money.plan import GiftOrders
 
 ROOMS = 50
 DENIED_WORD = "forbiddenword"
@@ -19,9 +20,11 @@ HELD_WORD = "doubtfulword"
 CLOSED_ROOM = "closed-room"
 UNKNOWN_ROOM = "no-such-room"
 BATCH_MAX = 120
+GIFT_BATCH_MAX = 25
 SOCKET_REQUESTS_MAX = 4
 DUPLICATE_SHARE = 0.10
-ALTERED_SHARE = 0.005
+ALTERED_SHARES = {"comment.post": 0.005, "gift.send": 0.03}
+"""By the type of a call's first request."""
 ABANDONED_SHARE = 0.02
 """Calls whose client gives up after the first answer that never came."""
 REPEAT_LATER_S_MAX = 20.0
@@ -42,11 +45,13 @@ class Call(Struct):
     repeat_after_s: float = 0.0
     gateway: int = 0
     removes_own: bool = False
+    waits: bool = False
+    """Whether the sender of a gift waits for what becomes of it."""
 
 
-def rooms() -> list[str]:
+def room_names(count: int = ROOMS) -> list[str]:
     """Names of the open rooms."""
-    return [f"room-{number:02d}" for number in range(ROOMS)]
+    return [f"room-{number:02d}" for number in range(count)]
 
 
 def host_of(room: str) -> str:
@@ -67,19 +72,29 @@ def muted_in(room: str) -> str:
 class Plan:
     """A stream of calls, equal for equal seeds."""
 
-    def __init__(self, seed: int, requests: int) -> None:
+    def __init__(self, seed: int, requests: int, gifts: int = 0, rooms: int = ROOMS) -> None:
+        self.rooms = room_names(rooms)
         self._random = random.Random(seed)
         self._requests = requests
+        self._gifts = gifts
+        self._given = 0
+        self._orders = GiftOrders(self._random)
         self._number = 0
         self._batches = 0
         self._joined: dict[str, list[str]] = {}
 
     def calls(self) -> Iterator[Call]:
-        """All calls, until the requests are used up (repeats not counted)."""
+        """All calls, until the requests and the gifts are used up (repeats not counted)."""
         draw = self._random
-        while self._number < self._requests:
+        while True:
+            others = max(0, self._requests - self._number + self._given)
+            gifts = self._gifts - self._given
+            if not others + gifts:
+                return
             kind = draw.random()
-            if kind < 0.04:
+            if draw.randrange(others + gifts) >= others:
+                call = self._gift()
+            elif kind < 0.04:
                 call = self._batch(draw.randint(2, BATCH_MAX))
             elif kind < 0.72:
                 call = self._single()
@@ -126,12 +141,28 @@ class Plan:
         chance = draw.random()
         if chance < DUPLICATE_SHARE:
             call.repeat = "at_once" if draw.random() < 0.3 else "later"
-        elif chance < DUPLICATE_SHARE + ALTERED_SHARE and call.asks[0].type == "comment.post":
+        elif chance < DUPLICATE_SHARE + ALTERED_SHARES.get(call.asks[0].type, 0.0):
             call.repeat = "altered"
         call.repeat_after_s = draw.uniform(0, REPEAT_LATER_S_MAX)
 
+    def _gift(self) -> Call:
+        """Gifts: one of somebody who may wait for its outcome, some from a socket, or an array."""
+        room, kind = self._random.choice(self.rooms), self._random.random()
+        via: Via = "socket" if 0.5 <= kind < 0.8 else "http"
+        size = 1 if kind < 0.5 else self._random.randint(1, SOCKET_REQUESTS_MAX)
+        if kind >= 0.8:
+            size = self._random.randint(2, GIFT_BATCH_MAX)
+        size = min(size, self._gifts - self._given)
+        self._given += size
+        asks = [self._ask(room, "gift.send", self._orders.order(), "gift") for _ in range(size)]
+        for ask in asks:
+            ask.actor = self._orders.giver()
+        call = Call(via, room, asks, single=kind < 0.5)
+        call.waits = call.single and self._random.random() < 0.5
+        return call
+
     def _batch(self, size: int) -> Call:
-        room = self._random.choice(rooms())
+        room = self._random.choice(self.rooms)
         self._batches += 1
         asks = [self._any(room) for _ in range(size)]
         for ask in asks:
@@ -144,10 +175,10 @@ class Plan:
             room = CLOSED_ROOM if chance < 0.005 else UNKNOWN_ROOM
             ask = self._ask(room, "comment.post", {"text": self._text()}, "refused")
         elif chance < 0.015:
-            room = self._random.choice(rooms())
+            room = self._random.choice(self.rooms)
             ask = self._ask(room, "viewer.ban", {"target": "somebody"}, "refused")
         else:
-            room = self._random.choice(rooms())
+            room = self._random.choice(self.rooms)
             ask = self._any(room)
         call = Call("http", room, [ask], single=True)
         call.removes_own = ask.expect == "fact" and self._random.random() < 0.02
@@ -155,7 +186,7 @@ class Plan:
 
     def _frame(self, size: int) -> Call:
         """Requests of one socket: all of one user, who is neither banned nor joins by request."""
-        room = self._random.choice(rooms())
+        room = self._random.choice(self.rooms)
         asks = []
         for _ in range(size):
             if self._random.random() < 0.7:

@@ -59,6 +59,7 @@ def result(
     return {
         "ok": verdict["ok"]
         and undecided <= UNDECIDED_SHARE_MAX * looked["requests"]
+        and not any(outcome.verified.values())
         and not outcome.server_errors
         and not outcome.never_came_back,
         "commit": evidence.run.get("commit", ""),
@@ -71,6 +72,7 @@ def result(
         "verdict": verdict,
         "server_errors": outcome.server_errors,
         "never_came_back": outcome.never_came_back,
+        "verified": outcome.verified,
         "ack_to_viewer_after": msgspec.to_builtins(delays(evidence)),
     }
 

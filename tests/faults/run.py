@@ -17,11 +17,12 @@ from msgspec import Struct
 
 from . import collect
 from .evidence import POISON_MARK
-from .history import History
+from .history import History, now
 from .instance import ROOT, Instance, Kind, ports_from
 from .load import Load
+from .money.beside import Money, verify
 from .nemesis import KILLED, Nemesis, draw_faults
-from .plan import CLOSED_ROOM, DENIED_WORD, HELD_WORD, Call, Plan, host_of, rooms
+from .plan import CLOSED_ROOM, DENIED_WORD, HELD_WORD, ROOMS, Call, Plan, host_of, room_names
 from .watchers import Watchers
 
 GATEWAYS = 2
@@ -31,6 +32,9 @@ QUIET_S_MAX = 90.0
 STABLE_S = 1.5
 """The ends of the topics must have stood still for this long: windows last 250 ms."""
 SETUP_S_MAX = 60.0
+FILMED_ROOMS = 4
+LAST_SECONDS = 5.0
+"""Of battles: when most gifts come, and the faults when all battles are at once."""
 POISON_RECORDS = 8
 POISONED_TOPICS = ("live.requests.v1", "live.room.v1")
 GARBAGE = ("\ufffd %s", '{"gateway": "%s"', '["%s"]', '{"v": 1, "gateway": "%s"}', '"%s"')
@@ -46,6 +50,12 @@ class Options(Struct, frozen=True):
     seed: int
     directory: Path
     first_port: int = 28_100
+    gifts: int = 0
+    """Gifts beside the other requests; with them come wallets, deposits and battles."""
+    rooms: int = ROOMS
+    battle_s: int = 0
+    """All battles at once and so long, and all faults in their last seconds; 0: battles of some
+    seconds one after the other."""
     kinds: tuple[Kind, ...] = KILLED
     """What is killed, in turn."""
     environment: dict[str, str] = {}
@@ -61,6 +71,9 @@ class Outcome(Struct):
     repeated: int
     server_errors: list[str]
     never_came_back: list[str]
+    battles: int = 0
+    verified: dict[str, int] = {}
+    """Exit codes of `engagement verify …`, where there was money."""
 
 
 def instance_of(options: Options) -> Instance:
@@ -73,8 +86,15 @@ def instance_of(options: Options) -> Instance:
         ENGAGEMENT_MODERATION_DENY=f'["{DENIED_WORD}"]',
         ENGAGEMENT_MODERATION_HOLD=f'["{HELD_WORD}"]',
         ENGAGEMENT_USER_REQUESTS_PER_S="200",
+        ENGAGEMENT_USER_GIFTS_PER_S="200",
+        ENGAGEMENT_SYNTHETIC_ROOMS=msgspec.json.encode(filmed(options)).decode(),
         **options.environment,
     )
+
+
+def filmed(options: Options) -> list[str]:
+    """Rooms with a host who has a camera: their facts are stamped by a media clock."""
+    return room_names(options.rooms)[:FILMED_ROOMS]
 
 
 async def run(options: Options, say: Callable[[str], None]) -> Outcome:
@@ -82,19 +102,29 @@ async def run(options: Options, say: Callable[[str], None]) -> Outcome:
     options.directory.mkdir(parents=True, exist_ok=True)
     instance = instance_of(options)
     history = History(options.directory / "history.jsonl")
-    history.note("run", seed=options.seed, requests=options.requests, commit=commit())
+    history.note(
+        "run",
+        seed=options.seed,
+        requests=options.requests,
+        gifts=options.gifts,
+        commit=commit(),
+        unix_us_at_0=(time.time_ns() - now()) // 1000,
+    )
     began = time.monotonic()
     try:
         say("starting the instance")
         await instance.start(GATEWAYS)
-        outcome = await _under_fire(options, instance, history, say)
+        outcome = await _Run(options, instance, history, say).play()
         outcome.seconds["start"] = round(outcome.seconds["start"] - began, 1)
         say("collecting the evidence")
         collecting = time.monotonic()
         await collect.dump_topics(instance.bootstrap, options.directory)
-        names = [*rooms(), CLOSED_ROOM]
+        names = [*room_names(options.rooms), CLOSED_ROOM]
         await collect.dump_http(instance.gateways(GATEWAYS)[0], names, options.directory)
         await collect.dump_rows(instance.dsn, options.directory)
+        if options.gifts:
+            say("verifying")
+            outcome.verified = await verify(instance)
         outcome.seconds["collect"] = round(time.monotonic() - collecting, 1)
         outcome.seconds["all"] = round(time.monotonic() - began, 1)
     finally:
@@ -104,68 +134,112 @@ async def run(options: Options, say: Callable[[str], None]) -> Outcome:
     return outcome
 
 
-async def _under_fire(
-    options: Options, instance: Instance, history: History, say: Callable[[str], None]
-) -> Outcome:
-    gateways = instance.gateways(GATEWAYS)
-    plan = Plan(options.seed, options.requests)
-    viewers = Watchers(gateways, options.directory / "viewers.jsonl", options.seed)
-    ready = time.monotonic()
-    async with Load(plan, gateways, history, options.seed) as load, viewers:
-        await _open_rooms(gateways, plan, load, history)
-        viewers.start(rooms(), VIEWERS_PER_ROOM)
-        say(f"{options.requests} requests in {options.seconds:.0f} s, {options.kills} kills")
-        nemesis = Nemesis(instance, history, options.seed)
-        faults = draw_faults(options.seed, options.kills, options.pauses, options.kinds)
-        firing = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(nemesis.rage(faults, options.seconds))
-            group.create_task(load.play(options.seconds, options.requests))
-            group.create_task(_poison(instance, history, options))
-        say("waiting for the last answers")
-        viewers.calm()
-        await load.finish()
-        quieting = time.monotonic()
-        for address in gateways:
-            await instance.wait_ready(address)
-        for call in plan.farewell():
-            await load.insist(call)
-        last = await _sentinels(plan, load, history)
-        say("waiting for the last viewer")
-        await _hopefully(
-            lambda: _all_have(gateways[0], viewers, last), options.patience_s, say, "last comments"
+class _Run:
+    """One run on an instance that is ready."""
+
+    def __init__(
+        self, options: Options, instance: Instance, history: History, say: Callable[[str], None]
+    ) -> None:
+        self._options = options
+        self._instance = instance
+        self._history = history
+        self._say = say
+        self._gateways = instance.gateways(GATEWAYS)
+        self._plan = Plan(options.seed, options.requests, options.gifts, options.rooms)
+        self._load = Load(self._plan, self._gateways, history, options.seed)
+        self._viewers = Watchers(self._gateways, options.directory / "viewers.jsonl", options.seed)
+        hosts = {room: host_of(room) for room in self._plan.rooms}
+        self._money = Money(self._gateways, history, hosts, options.gifts, options.seed)
+        self._nemesis = Nemesis(instance, history, options.seed)
+
+    async def play(self) -> Outcome:
+        """From the opening of the rooms until nothing moves any more."""
+        options, ready = self._options, time.monotonic()
+        async with self._load, self._money, self._viewers:
+            await _open_rooms(self._gateways, self._plan, self._load, self._history)
+            if options.gifts:
+                await self._money.prepare()
+            each = VIEWERS_PER_ROOM if options.rooms <= ROOMS else 1
+            self._viewers.start(self._plan.rooms, each)
+            what = f"{options.requests} requests, {options.gifts} gifts"
+            self._say(f"{what} in {options.seconds:.0f} s, {options.kills} kills")
+            firing = time.monotonic()
+            await self._fire()
+            self._say("waiting for the last answers")
+            self._viewers.calm()
+            await self._load.finish()
+            quieting = time.monotonic()
+            await self._calm_down()
+            if options.gifts:
+                await self._money.collect(options.directory)
+        return Outcome(
+            seconds={
+                "start": ready,
+                "load": round(quieting - firing, 1),
+                "quiet": round(time.monotonic() - quieting, 1),
+            },
+            faults=dict(sorted(self._nemesis.done.items())),
+            repeated=self._load.repeated,
+            server_errors=[*self._load.server_errors, *self._money.server_errors],
+            never_came_back=self._nemesis.never_came_back,
+            battles=len(self._money.hosts.started),
         )
-    say("waiting for quiet")
-    for condition, what in (
-        (lambda: _empty(gateways[0]), "everybody's leaving"),
-        (lambda: _stands_still(instance.bootstrap), "rest"),
-    ):
-        await _hopefully(condition, options.patience_s, say, what)
-    return Outcome(
-        seconds={
-            "start": ready,
-            "load": round(quieting - firing, 1),
-            "quiet": round(time.monotonic() - quieting, 1),
-        },
-        faults=dict(sorted(nemesis.done.items())),
-        repeated=load.repeated,
-        server_errors=load.server_errors,
-        never_came_back=nemesis.never_came_back,
-    )
+
+    async def _fire(self) -> None:
+        """The load, the faults, and what goes on beside them."""
+        options = self._options
+        faults = draw_faults(options.seed, options.kills, options.pauses, options.kinds)
+        until_faults_s = 0.0
+        if options.battle_s:
+            deadline = await self._money.hosts.fight_at_once(options.battle_s)
+            until_faults_s = deadline - LAST_SECONDS - time.monotonic()
+        fault_s = LAST_SECONDS if options.battle_s else options.seconds
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._nemesis.rage(faults, fault_s, after_s=until_faults_s))
+            group.create_task(self._load.play(options.seconds, options.requests + options.gifts))
+            group.create_task(_poison(self._instance, self._history, options))
+            if options.battle_s:
+                group.create_task(self._money.hosts.finish())
+            elif options.gifts:
+                group.create_task(self._money.play(options.seconds))
+
+    async def _calm_down(self) -> None:
+        """Until every viewer has the last comment of its room, all have left and nothing moves."""
+        for address in self._gateways:
+            await self._instance.wait_ready(address)
+        for call in self._plan.farewell():
+            await self._load.insist(call)
+        last = await _sentinels(self._plan, self._load, self._history)
+        self._say("waiting for the last viewer")
+        gateway = self._gateways[0]
+        await self._hopefully(lambda: _all_have(gateway, self._viewers, last), "last comments")
+        await self._viewers.stop()
+        self._say("waiting for quiet")
+        await self._hopefully(lambda: _empty(gateway, self._plan.rooms), "everybody's leaving")
+        await self._hopefully(lambda: _stands_still(self._instance.bootstrap), "rest")
+
+    async def _hopefully(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait, but not for ever: that it never comes is for the checker to find."""
+        try:
+            await _until(condition, self._options.patience_s, what)
+        except TimeoutError:
+            self._say(f"gave up waiting for {what}")
 
 
 async def _open_rooms(gateways: list[str], plan: Plan, load: Load, history: History) -> None:
     """Open all rooms, close one, and let hosts ban and mute."""
     async with aiohttp.ClientSession(f"http://{gateways[0]}") as session:
-        await asyncio.gather(*(_open(session, room) for room in (*rooms(), CLOSED_ROOM)))
+        await asyncio.gather(*(_open(session, room) for room in (*plan.rooms, CLOSED_ROOM)))
         host = host_of(CLOSED_ROOM)
         async with session.delete(f"/v1/rooms/{CLOSED_ROOM}", headers={"X-User": host}) as answer:
             answer.raise_for_status()
-    for room in rooms():
+    for room in plan.rooms:
         history.note("room", room=room, status="open", host=host_of(room))
     history.note("room", room=CLOSED_ROOM, status="closed", host=host_of(CLOSED_ROOM))
-    await _until(lambda: _all_know(gateways), SETUP_S_MAX, "the gateways do not know the rooms")
-    asks = [ask for room in rooms() for ask in plan.setup(room).asks]
+    await _until(
+        lambda: _all_know(gateways, plan.rooms), SETUP_S_MAX, "the gateways do not know the rooms"
+    )
+    asks = [ask for room in plan.rooms for ask in plan.setup(room).asks]
     calls = [Call("http", ask.room, [ask], single=True) for ask in asks]
     if not all(await asyncio.gather(*(load.insist(call) for call in calls))):
         raise RuntimeError("a ban or a mute was refused")
@@ -173,17 +247,22 @@ async def _open_rooms(gateways: list[str], plan: Plan, load: Load, history: Hist
 
 async def _open(session: aiohttp.ClientSession, room: str) -> None:
     host = host_of(room)
-    async with session.put(
-        f"/v1/rooms/{room}", json={"title": room, "host": host}, headers={"X-User": host}
-    ) as answer:
-        if answer.status not in (200, 201):
-            raise RuntimeError(f"PUT {room}: {answer.status} {await answer.text()}")
+
+    async def opened() -> bool:
+        async with session.put(
+            f"/v1/rooms/{room}", json={"title": room, "host": host}, headers={"X-User": host}
+        ) as answer:
+            if answer.status < 500 and answer.status not in (200, 201):
+                raise RuntimeError(f"PUT {room}: {answer.status} {await answer.text()}")
+            return answer.status < 300
+
+    await _until(opened, SETUP_S_MAX, f"{room} does not open")
 
 
-async def _all_know(gateways: list[str]) -> bool:
+async def _all_know(gateways: list[str], rooms: list[str]) -> bool:
     for address in gateways:
         async with aiohttp.ClientSession(f"http://{address}") as session:
-            for room in (*rooms(), CLOSED_ROOM):
+            for room in (*rooms, CLOSED_ROOM):
                 async with session.get(f"/v1/rooms/{room}", headers={"X-User": "a"}) as answer:
                     if answer.status != 200:
                         return False
@@ -196,7 +275,7 @@ async def _all_know(gateways: list[str]) -> bool:
 async def _sentinels(plan: Plan, load: Load, history: History) -> dict[str, str]:
     """One last comment per room, acknowledged."""
     last = {}
-    for room in rooms():
+    for room in plan.rooms:
         call = plan.sentinel(room)
         if not await load.insist(call):
             raise RuntimeError(f"the last comment of {room} was not taken")
@@ -205,29 +284,15 @@ async def _sentinels(plan: Plan, load: Load, history: History) -> dict[str, str]
     return last
 
 
-async def _hopefully(
-    condition: Callable[[], Awaitable[bool]],
-    timeout_s: float,
-    say: Callable[[str], None],
-    what: str,
-) -> None:
-    """Wait, but not for ever: that it never comes is for the checker to find."""
-    try:
-        await _until(condition, timeout_s, what)
-    except TimeoutError:
-        say(f"gave up waiting for {what}")
-
-
 async def _all_have(address: str, viewers: Watchers, last: dict[str, str]) -> bool:
-    for number, room in enumerate(rooms() * VIEWERS_PER_ROOM):
-        if last[room] not in viewers.seen[number]:
-            return False
+    if not all(last[viewers.rooms[number]] in seen for number, seen in viewers.seen.items()):
+        return False
     return await _timelines_have(address, last)
 
 
-async def _empty(address: str) -> bool:
+async def _empty(address: str, rooms: list[str]) -> bool:
     async with aiohttp.ClientSession(f"http://{address}") as session:
-        for room in rooms():
+        for room in rooms:
             async with session.get(f"/v1/rooms/{room}", headers={"X-User": "auditor"}) as answer:
                 if answer.status != 200 or (await answer.json())["online"]:
                     return False

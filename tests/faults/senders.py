@@ -26,9 +26,14 @@ UNDECIDED_CODES = frozenset(
         "rate_limited",
         "internal",
         "too_many_in_flight",
+        "catalogue_unavailable",
+        "database_unavailable",
+        "starting",
     }
 )
 """Codes that say nothing about the fate of a request: it may be sent again."""
+WAIT_S = 4
+"""How long the sender of a gift waits for what becomes of it, when it does."""
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -91,6 +96,8 @@ class HttpSender:
         headers = {"X-User": "backend", "X-Role": "service"} if backend else {}
         if call.single:
             headers = {"X-User": asks[0].actor}
+        if call.waits:
+            headers["Prefer"] = f"wait={WAIT_S}"
         ids = [ask.id for ask in asks]
         number = self._history.sending(ids, f"http:{gateway}", altered=altered)
         body = _ENCODE(items if backend else items[0])
@@ -127,7 +134,8 @@ def status_of(result: dict[str, Any]) -> str:
     status, code = str(result["status"]), str(result.get("code", ""))
     if status == "rejected":
         return f"{UNKNOWN}:{code}" if code in UNDECIDED_CODES else f"rejected:{code}"
-    return status
+    detail = str(result.get("outcome", "")) if status == "duplicate" else code
+    return f"{status}:{detail}" if detail else status
 
 
 class SocketSender:
@@ -212,6 +220,9 @@ class SocketSender:
         """Statuses from the ack of exactly these requests."""
         while True:
             frame = await self._frame()
+            if frame["t"] == "outcome":
+                for result in frame["results"]:
+                    self._history.note("told", id=result["id"], st=status_of(result))
             if frame["t"] == "ack" and {result["id"] for result in frame["results"]} == ids:
                 return [status_of(result) for result in frame["results"]]
             if frame["t"] == "error":

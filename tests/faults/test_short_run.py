@@ -11,8 +11,7 @@ import pytest
 from tests.conftest import free_ports
 
 from . import convict
-from .checker import judge
-from .evidence import load
+from .checker import judge_run
 from .run import Options, run
 
 PORTS = 50
@@ -43,7 +42,7 @@ async def test_every_acknowledged_request_is_there_once_whatever_is_killed(
     )
 
     outcome = await run(options, print)
-    verdict = judge(load(directory))
+    verdict, _ = judge_run(directory)
 
     assert verdict["ok"], f"seed {seed}: {verdict['anomalies']} {verdict['examples']}"
     assert sum(count for what, count in outcome.faults.items() if what.startswith("kill")) >= 8

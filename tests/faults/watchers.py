@@ -54,6 +54,8 @@ class Watchers:
         """Event → when the first viewer got it, ns."""
         self.seen: dict[int, set[str]] = {}
         """Viewer → ids that it got, in events or in a snapshot."""
+        self.rooms: dict[int, str] = {}
+        """Viewer → its room."""
         self.patient = False
         self.visits: dict[int, asyncio.Timeout] = {}
 
@@ -70,10 +72,11 @@ class Watchers:
         for number in range(len(rooms) * per_room):
             room = rooms[number % len(rooms)]
             self.seen[number] = set()
+            self.rooms[number] = room
             self._tasks.append(asyncio.create_task(self._watch(number, room)))
 
     async def stop(self) -> None:
-        """Take the viewers out and close the file."""
+        """Take the viewers out and close the file; once is enough."""
         self._stopping.set()
         for task in self._tasks:
             task.cancel()

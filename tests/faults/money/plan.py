@@ -1,72 +1,67 @@
-"""What a run asks: gifts from wallets to hosts, drawn from a seed."""
+"""What a run asks of money: gifts from wallets to hosts, and deposits, drawn from a seed."""
 
 import random
 import uuid
-from collections.abc import Iterator
-from typing import Literal
+from typing import Any
 
-from msgspec import Struct
-
-ROOMS = 20
-"""Two of them, and a third sometimes, make a battle."""
 PRICES = {"fault-rose": 7, "fault-cake": 30, "fault-rocket": 250}
 """Gifts that the run puts into the catalogue itself."""
-WALLET_COINS = 60_000
+COMBO_GIFT = "fault-rose"
+HOST_SHARE_PERCENT = 45
+GIVERS = 400
+SOCKET_PREFIX = "socket-"
+"""Users of sockets, two in each room, are givers, too."""
+POOR_EVERY = 10
 POOR_COINS = 60
 """Of every tenth wallet: it runs dry, so that gifts are refused."""
-REPEATED_SHARE = 0.10
-ALTERED_SHARE = 0.01
-BATCH = 25
-
-Outcome = Literal["paid", "refused", "unknown"]
-
-
-class Gift(Struct):
-    """One gift that somebody sends, and what its sender was told."""
-
-    id: str
-    room: str
-    actor: str
-    gift: str
-    count: int
-    acknowledged: bool = False
-    told: list[str] = []
-    """Outcomes that an answer named."""
+MEAN_COINS = 40
+"""What one gift of the plan costs, about."""
+COINS_MIN = 5_000
+RICHNESS = 3
+"""A wallet holds so many times what its owner is likely to spend."""
+TOP_UP_COINS = 100
+TOP_UPS_MAX = 300
+COMBO_SHARE = 0.2
 
 
-def room_names() -> list[str]:
-    """The rooms of a run."""
-    return [f"money-{number:02d}" for number in range(ROOMS)]
+def giver(number: int) -> str:
+    """One who sends gifts over HTTP."""
+    return f"giver-{number:03d}"
 
 
-def host_of(room: str) -> str:
-    """Who opened the room and earns its gifts."""
-    return f"host-of-{room}"
+def socket_user(number: int, room: str) -> str:
+    """One who sends over a socket of this room."""
+    return f"{SOCKET_PREFIX}{number}-in-{room}"
 
 
-def wallets(count: int) -> dict[str, int]:
+def wallets(gifts: int, sockets: list[str]) -> dict[str, int]:
     """Users and the coins that they buy at the beginning."""
+    users = [giver(number) for number in range(GIVERS)] + sockets
+    coins = max(COINS_MIN, gifts // len(users) * MEAN_COINS * RICHNESS)
     return {
-        f"giver-{number:03d}": POOR_COINS if number % 10 == 0 else WALLET_COINS
-        for number in range(count)
+        user: POOR_COINS if number % POOR_EVERY == 0 else coins for number, user in enumerate(users)
     }
 
 
-def gifts(seed: int, count: int, givers: list[str]) -> Iterator[list[Gift]]:
-    """Gifts in arrays of one room, as a platform's backend posts them."""
-    draw = random.Random(seed)
-    names, weights = list(PRICES), (80, 17, 3)
-    while count > 0:
-        room = draw.choice(room_names())
-        size = min(count, draw.choice((1, 5, BATCH, BATCH)))
-        count -= size
-        yield [
-            Gift(
-                id=str(uuid.UUID(int=draw.getrandbits(128), version=4)),
-                room=room,
-                actor=draw.choice(givers),
-                gift=draw.choices(names, weights)[0],
-                count=draw.choice((1, 1, 1, 2, 5)),
-            )
-            for _ in range(size)
-        ]
+class GiftOrders:
+    """Draws gifts, and who sends them."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self._random = draw
+
+    def order(self) -> dict[str, Any]:
+        """The data of a `gift.send`."""
+        name = self._random.choices(list(PRICES), (80, 17, 3))[0]
+        order: dict[str, Any] = {"gift": name, "count": self._random.choice((1, 1, 1, 2, 5))}
+        if name == COMBO_GIFT and self._random.random() < COMBO_SHARE:
+            order["combo"] = f"combo-{self._random.randrange(4)}"
+        return order
+
+    def giver(self) -> str:
+        """Somebody with a wallet."""
+        return giver(self._random.randrange(GIVERS))
+
+
+def fresh_id(draw: random.Random) -> str:
+    """A request id."""
+    return str(uuid.UUID(int=draw.getrandbits(128), version=4))
