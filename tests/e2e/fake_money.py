@@ -68,7 +68,6 @@ class FakeMoney:
             to="ana",
             transfer="0-1",
             session="s",
-            session="s",
         )
         if not gift["combo"]:
             return sent

@@ -51,9 +51,9 @@ async def test_scores_appear_at_each_panes_own_playhead(
     grown = (
         await bar(screens, 0)
         .locator(".pk-bar i")
-        .evaluate_all("(parts) => parts.map((part) => Number(part.style.flexGrow))")
+        .evaluate_all("(parts) => parts.map((part) => Number(part.dataset.end))")
     )
-    assert grown == [0.6, 0.4]
+    assert ends == [0.6, 1], "the own side comes first"
 
 
 async def test_the_countdown_is_that_of_the_frame_on_screen(

@@ -242,7 +242,8 @@ async def test_the_top_senders_follow_the_playhead_and_start_from_the_snapshot(
     assert await faces[1].count() < 2
     await screens.until_shown([gift], panes=[1])
     await expect(faces[1].first).to_have_attribute("data-actor", "zoe")
-    taken = await gateway.tell("gift.reversed", GiftReversed(gift, 499, 249, "ana", "0-2", "s", "2026-01-01T00:00:00Z", ""))
+    back = GiftReversed(gift, 499, 249, "ana", "0-2", "s", "2026-01-01T00:00:00Z", "")
+    taken = await gateway.tell("gift.reversed", back)
     await screens.until_shown([taken])
     await expect(faces[0].first).to_have_attribute("data-actor", "old-friend")
 

@@ -62,10 +62,13 @@ def test_gifts_come_in_streaks_that_count_as_combos() -> None:
     assert max(taps.values()) <= 4 * BLAZING_TAPS_MAX
 
 
-def test_all_tiers_are_given_the_small_ones_most() -> None:
+def test_all_tiers_are_given_the_small_ones_most_and_no_large_one_in_a_battle() -> None:
     tier_of = {gift: tier for tier, gifts in DEFAULT_TIERS.items() for gift in gifts}
-    tiers = Counter(tier_of[tap.gift] for _, tap in gifts(3_600, 1))
-    assert tiers[1] > 20 * tiers[2] > 20 * tiers[3] > 0
+    calm = Counter(tier_of[tap.gift] for _, tap in gifts(3_600, 0))
+    assert calm[1] > 20 * calm[2] > 20 * calm[3] > 0
+    battle = Counter(tier_of[tap.gift] for _, tap in gifts(3_600, 1))
+    assert battle[2] > calm[2]
+    assert battle[3] == 0
 
 
 def test_nothing_is_given_by_nobody_or_of_an_empty_catalogue() -> None:
@@ -127,11 +130,15 @@ def test_other_refusals_bring_no_coins(wallets: Wallets) -> None:
     assert wallets.owed(fact("request.refused", "you", nonsense="1"), 0) is None
 
 
+CHEERS = 10 + 4 + 2
+"""How often people look at the score in a battle."""
+
+
 class Gateway:
     """Answers calls about battles as a test wants, and notes them."""
 
     def __init__(self, statuses: list[str], refuse: str = "") -> None:
-        self.statuses = statuses
+        self.statuses = ["running"] * CHEERS + statuses
         self.refuse = refuse
         self.calls: list[tuple[str, str, str, Any]] = []
 
@@ -143,7 +150,8 @@ class Gateway:
         if method == self.refuse:
             return httpx.Response(409, json={"code": "room_in_battle"}, request=request)
         status = self.statuses.pop(0) if method == "GET" else "running"
-        return httpx.Response(200, json={"status": status}, request=request)
+        sides = [{"room": "demo", "score": 5}, {"room": "rival", "score": 9}]
+        return httpx.Response(200, json={"status": status, "sides": sides}, request=request)
 
 
 @pytest.fixture
@@ -174,11 +182,13 @@ async def test_a_battle_is_asked_for_accepted_followed_and_paid_for(slept: list[
     boost = asked[3]["windows"][0]
     assert boost["after_s"] + boost["duration_s"] == asked[3]["duration_s"], "up to the end"
     assert accepted[:3] == ("POST", "accept", RIVAL.host)
-    assert [look[0] for look in looks] == ["GET"] * 3
-    before_the_end_s = sum(slept[: 1 + 3])
+    assert [look[0] for look in looks] == ["GET"] * (CHEERS + 3)
+    before_the_end_s = sum(slept[: 1 + CHEERS])
     assert before_the_end_s == demo_battles.THINK_S + demo_battles.DURATION_S
-    mine = [heat for room, heat in heats if room == "demo"]
-    assert mine[:3] == sorted(mine[:3]) and mine[2] > 1
+    behind = [heat for room, heat in heats if room == "demo"][:CHEERS]
+    ahead = [heat for room, heat in heats if room == "rival"][:CHEERS]
+    assert behind == sorted(behind) and behind[-1] > 2 * behind[0]
+    assert all(one > other for one, other in zip(behind, ahead, strict=True))
 
 
 @pytest.mark.parametrize("refuse", ["PUT", "POST"])
@@ -192,4 +202,4 @@ async def test_a_battle_that_was_called_off_is_not_waited_for(slept: list[float]
     battles = Battles(SETTINGS, [DEMO, RIVAL], lambda show, heat: None)
     battles._poster = Gateway(["cancelled"])  # type: ignore[assignment]
     assert not await battles._battle()
-    assert demo_battles.PUNISH_S not in slept[4:]
+    assert demo_battles.PUNISH_S not in slept[1 + CHEERS :]

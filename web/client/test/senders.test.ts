@@ -27,7 +27,7 @@ describe("senders", () => {
   test("give back what is reversed, once", () => {
     const senders = new Senders();
     senders.add(from("ana", "1", 4));
-    const taken = event("gift.reversed", { request: "1", coins: 40, earned: 0, to: "host", transfer: "0-2", reason: "" });
+    const taken = event("gift.reversed", { request: "1", coins: 40, earned: 0, to: "host", transfer: "0-2", session: "s", sent: "2026-01-01T00:00:00Z", reason: "" });
     senders.reverse(taken);
     senders.reverse(taken);
     assert.deepEqual(senders.top(5), []);

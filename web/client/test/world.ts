@@ -174,7 +174,7 @@ export function gift(id: string, data: Partial<GiftSent> = {}, attributes: Parti
   const { count = 1, unit_price = 5 } = data;
   const sent: GiftSent = {
     gift: "rose", name: "Rose", tier: 1, animation: "rose", count, unit_price,
-    coins: count * unit_price, earned: 0, to: "host", ...data,
+    coins: count * unit_price, earned: 0, to: "host", transfer: "0-1", session: "s", ...data,
   };
   return event("gift.sent", sent, { id, ...attributes });
 }

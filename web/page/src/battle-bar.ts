@@ -100,6 +100,8 @@ export class BattleBar {
       const supporters = el("span", { class: "pk-top" });
       const root = el("div", { class: "pk-side", "data-room": side.room }, el("span", { class: "pk-host", dir: "auto" }, side.host), score, supporters);
       const segment = el("i", { "data-room": side.room });
+      // The first side lies on top.
+      segment.style.zIndex = String(sides.length - index);
       for (const element of [root, segment]) element.style.setProperty("--side", String(SIDE_HUES[index % SIDE_HUES.length]));
       this.#sides.set(side.room, { root, score, supporters, segment, shown: -1 });
       heads.append(root);
@@ -111,10 +113,10 @@ export class BattleBar {
 
   #showScores(battle: Battle): void {
     const shareOf = shares(battle);
-    battle.sides.forEach((side, index) => {
+    this.#moveSegments(battle, shareOf);
+    battle.sides.forEach((side) => {
       const elements = this.#sides.get(side.room);
       if (elements === undefined) return;
-      elements.segment.style.flexGrow = String(Math.max(SHARE_MIN, shareOf[index] as number));
       elements.root.dataset["score"] = String(side.score);
       if (elements.shown === side.score) return;
       const fresh = el("b", { class: "pk-score" }, count(side.score));
@@ -132,6 +134,18 @@ export class BattleBar {
         supporters.replaceChildren(...best.map((one) => avatar(one.actor)));
       }
       root.dataset["verdict"] = verdict(battle, room) ?? "";
+    }
+  }
+
+  /** Each segment ends where its side's share does, counted from the left. */
+  #moveSegments(battle: Battle, shareOf: readonly number[]): void {
+    const wide = new Map(battle.sides.map((side, index) => [side.room, Math.max(SHARE_MIN, shareOf[index] as number)]));
+    const total = [...wide.values()].reduce((sum, one) => sum + one, 0);
+    let end = 0;
+    for (const [room, { segment }] of this.#sides) {
+      end += (wide.get(room) ?? 0) / total;
+      segment.dataset["end"] = end.toFixed(3);
+      segment.style.transform = `translateX(${((end - 1) * 100).toFixed(2)}%)`;
     }
   }
 

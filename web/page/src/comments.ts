@@ -6,7 +6,8 @@ import { hue, mediaTime } from "./format.js";
 import { setIdentity } from "./strip.js";
 import { refusal } from "./words.js";
 
-const COMMENTS_MAX = 200;
+/** What is above them has been read, or scrolled by. */
+const COMMENTS_MAX = 60;
 const REMOVED_TEXT = "Comment removed";
 
 export interface CommentListOptions {

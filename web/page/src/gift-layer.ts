@@ -10,6 +10,8 @@ import { Supporters, SUPPORTERS_SHOWN } from "./supporters.js";
 const STALE_MS = 2_500;
 /** Combos of fewer gifts end without a word. */
 const TOLD_COUNT_MIN = 5;
+/** However many give at once: so often something is thrown into the air. */
+const TOSS_EVERY_MS = 150;
 const CONFETTI = { 2: 26, 3: 90 } as const;
 
 export type GiftEvent = EventOf<"gift.sent" | "gift.combo.ended" | "gift.reversed">;
@@ -28,6 +30,7 @@ export class GiftLayer {
   #combos = new Combos();
   #senders = new Senders();
   #images = new Map<string, HTMLImageElement>();
+  #tossedMs = -Infinity;
 
   constructor(stage: Stage, openBoard: () => void) {
     this.#stage = stage;
@@ -86,7 +89,9 @@ export class GiftLayer {
     this.spectacle.play(combo, isOwn, nowMs);
     if (combo.tier === 2 || combo.tier === 3) this.#stage.celebrate(CONFETTI[combo.tier], nowMs);
     const image = this.#image(combo.animation);
-    if (combo.tier === 1 && image.complete && image.naturalWidth > 0) this.#stage.toss(image, taps, nowMs);
+    if (combo.tier > 1 || nowMs - this.#tossedMs < TOSS_EVERY_MS) return;
+    this.#tossedMs = nowMs;
+    if (image.complete && image.naturalWidth > 0) this.#stage.toss(image, taps, nowMs);
   }
 
   #ended(event: EventOf<"gift.combo.ended">, nowMs: number): GiftNote | null {

@@ -9,8 +9,18 @@ import { el, trim } from "./dom.js";
 const SPAN_MS = 20_000;
 /** How much of the strip lies before the playhead: the rest is what is to come. */
 const PAST_SHARE = 0.82;
-const TICKS_MAX = 200;
+const TICKS_MAX = 160;
 const GHOSTS_MAX = 60;
+
+/** Where the marks of each lane lie (as in the stylesheet), in parts of the strip's height. */
+const GHOSTS: Record<Lane, { color: string; top: number; height: number }> = {
+  comment: { color: "#5ee6d0", top: 0.1, height: 0.34 },
+  gift: { color: "#ffc66b", top: 0.08, height: 0.42 },
+  like: { color: "#ff5c7c", top: 0.5, height: 0.18 },
+  viewer: { color: "#8b8cff", top: 0.74, height: 0.12 },
+  battle: { color: "#4da3ff", top: 0.8, height: 0.12 },
+  room: { color: "#ffffff", top: 0.08, height: 0.78 },
+};
 
 export type Lane = "comment" | "gift" | "like" | "viewer" | "battle" | "room";
 
@@ -25,7 +35,10 @@ export function lane(type: string): Lane {
 export class Strip {
   readonly root: HTMLElement;
   #ticks = el("div", { class: "strip-ticks" });
-  #ghosts = el("div", { class: "strip-ghosts" });
+  #ghosts = el("canvas", { class: "strip-ghosts", "aria-hidden": "true" });
+  #width = 0;
+  #height = 0;
+  #isBlank = true;
   #baseMs: number | null = null;
   #shiftMs = new Map<number, number>();
   #epoch = 0;
@@ -35,6 +48,7 @@ export class Strip {
     const line = el("div", { class: "strip-line" });
     line.style.left = `${PAST_SHARE * 100}%`;
     this.root = el("div", { class: "strip" }, this.#ticks, this.#ghosts, line);
+    new ResizeObserver(() => this.#resize()).observe(this.root);
   }
 
   /** Mark a released event; with `isHome` the mark is the event's own element in the page. */
@@ -55,31 +69,42 @@ export class Strip {
   draw(position: MediaTime | null, upcoming: Iterable<LiveEvent>): void {
     if (position === null) return;
     this.#latestMs = this.#stripMs(position);
-    const shift = `translateX(${(-this.#percent(this.#latestMs) + PAST_SHARE * 100).toFixed(3)}%)`;
-    this.#ticks.style.transform = this.#ghosts.style.transform = shift;
+    this.#ticks.style.transform = `translateX(${(-this.#percent(this.#latestMs) + PAST_SHARE * 100).toFixed(3)}%)`;
     this.#drawGhosts(upcoming);
   }
 
   clear(): void {
     this.#ticks.replaceChildren();
-    this.#ghosts.replaceChildren();
   }
 
+  /** Drawn, not elements: all of them move with every one that is released. */
   #drawGhosts(upcoming: Iterable<LiveEvent>): void {
-    let index = 0;
+    const context = this.#ghosts.getContext("2d");
+    if (context === null || this.#width === 0) return;
+    if (!this.#isBlank) context.clearRect(0, 0, this.#width, this.#height);
+    this.#isBlank = true;
+    let drawn = 0;
+    context.lineWidth = 1;
     for (const event of upcoming) {
-      if (index >= GHOSTS_MAX) break;
+      if (drawn >= GHOSTS_MAX) break;
       if (event.mediaepoch === undefined || event.mediapts === undefined) continue;
-      let ghost = this.#ghosts.children[index] as HTMLElement | undefined;
-      if (ghost === undefined) this.#ghosts.append((ghost = el("span")));
-      const kind = `tick ghost lane-${lane(event.type)}`;
-      if (ghost.className !== kind) ghost.className = kind;
-      const at = { epoch: event.mediaepoch, ptsMs: event.mediapts };
-      const left = `${this.#percent(this.#stripMs(at)).toFixed(3)}%`;
-      if (ghost.style.left !== left) ghost.style.left = left;
-      index += 1;
+      const look = GHOSTS[lane(event.type)];
+      const stripMs = this.#stripMs({ epoch: event.mediaepoch, ptsMs: event.mediapts });
+      const x = this.#width * (PAST_SHARE + (stripMs - this.#latestMs) / SPAN_MS);
+      if (x > this.#width) break;
+      context.strokeStyle = look.color;
+      context.strokeRect(Math.round(x) + 0.5, this.#height * look.top + 0.5, 2, this.#height * look.height);
+      this.#isBlank = false;
+      drawn += 1;
     }
-    while (this.#ghosts.childElementCount > index) this.#ghosts.lastElementChild?.remove();
+  }
+
+  #resize(): void {
+    const ratio = Math.min(devicePixelRatio || 1, 2);
+    [this.#width, this.#height] = [this.root.clientWidth, this.root.clientHeight];
+    this.#ghosts.width = Math.round(this.#width * ratio);
+    this.#ghosts.height = Math.round(this.#height * ratio);
+    this.#ghosts.getContext("2d")?.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
   /** Place on the strip: media time, with epochs laid end to end as they were met. */

@@ -220,6 +220,8 @@ export interface GiftReversed {
   earned: number;
   to: string;
   transfer: string;
+  session: string;
+  sent: string;
   reason: string;
 }
 
@@ -234,7 +236,8 @@ export interface GiftSent {
   coins: number;
   earned: number;
   to: string;
-  transfer?: string;
+  transfer: string;
+  session: string;
   combo?: string;
   combo_name?: string;
   combo_count?: number;
