@@ -61,3 +61,5 @@ class GiftReversed(Struct, frozen=True):
     sent: str
     """When the gift was accepted, RFC 3339."""
     reason: str
+    count: int = 1
+    """Pieces of it."""

@@ -102,6 +102,7 @@ def taken_back(state: RoomState, asked: Accepted, stamp: Stamp) -> Decided:
             session=state.session if is_of_session else "",
             sent=rfc3339(told.sent_us),
             reason=told.reason,
+            count=told.count,
         ),
         actor=asked.actor,
         cause=asked.request.id,

@@ -179,6 +179,7 @@ def _room_request(partition: int, decision: Decision, battle: str) -> Accepted |
             ledger=partition,
             entry=decision.entry,
             reason=request.data.reason,
+            count=payment.count,
         )
         return _accepted(
             decision, requests.GiftTakenBack(id=request.id, data=taken), room=payment.room

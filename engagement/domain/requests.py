@@ -141,6 +141,7 @@ class ReversedGift(Struct, frozen=True):
     ledger: int
     entry: int
     reason: str
+    count: int = 1
 
 
 class BattleNews(Struct, frozen=True):

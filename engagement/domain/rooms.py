@@ -306,7 +306,7 @@ def _combo_ended(state: RoomState, fact: Decided, data: GiftComboEnded) -> None:
 def _gift_reversed(state: RoomState, fact: Decided, data: GiftReversed) -> None:
     _know_entry(state, data.transfer)
     actor = str(fact.actor)
-    if actor in state.supporters:
+    if data.session == state.session and actor in state.supporters:
         state.supporters[actor] = max(0, state.supporters[actor] - data.coins)
 
 
