@@ -1,4 +1,4 @@
-"""Workers are killed, or put to sleep, around the deadline; the finals are as if nothing had been.
+"""Workers or the broker are killed around the deadline; the finals are as if nothing had been.
 
 What must come out is worked out from what was sent: every gift is ten coins, every wallet is full,
 so a battle's score is ten for each gift that was accepted between its start and its deadline.
@@ -8,20 +8,23 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engagement.database.connection import create_engine
 from engagement.domain.battles import BattleState
 from engagement.settings import Settings
 from tests.integration.battle_stage import BattleStage, Fight, assert_rooms_agree
+from tests.integration.ledger_bed import LedgerBed, running_bed
 from tests.integration.room_workers import Workers
 from tests.money import new_id
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(300)]
 
 WALLETS = 16
+SENDERS = 8
 GIFT_COINS = 10
 _PAUSE_S = 0.02
 
@@ -46,13 +49,17 @@ class Crowd:
             await self._stage.money.deposit(wallet, 1_000_000)
 
     async def send_until(self, ending: Callable[[], bool]) -> None:
+        """Several at once: while the log is away each of them has a gift on its way."""
+        await asyncio.gather(*(self._send_until(ending) for _ in range(SENDERS)))
+
+    async def _send_until(self, ending: Callable[[], bool]) -> None:
         while not ending():
             fight, room, host = self._random.choice(self._targets)
             at_us = time.time_ns() // 1000
             wallet = self._random.choice(self._wallets)
             gift = await self._stage.money.gift(wallet, room, host=host, at_us=at_us)
             self.sent.append((fight.name, room, gift, at_us))
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(_PAUSE_S * SENDERS)
 
     def score(self, fight: Fight, state: BattleState) -> dict[str, int]:
         """What the battle must have ended with."""
@@ -141,3 +148,33 @@ async def test_a_worker_that_slept_over_the_deadline_adds_nothing_when_it_wakes(
         await asyncio.sleep(2)
 
     await fight_it_out(stage, 5, sleep)
+
+
+@pytest.fixture
+def bed() -> Iterator[LedgerBed]:
+    """Engines that may be killed."""
+    with running_bed() as running:
+        yield running
+
+
+@pytest.fixture
+async def own_stage(bed: LedgerBed) -> AsyncIterator[BattleStage]:
+    database = create_engine(bed.settings)
+    async with BattleStage(bed.settings, database) as running:
+        bed.workers.start(0)
+        yield running
+    await database.dispose()
+
+
+@pytest.mark.parametrize("before_s", [0.3, -0.1], ids=["before", "after"])
+async def test_finals_are_right_although_the_broker_is_killed_at_the_deadline(
+    own_stage: BattleStage, bed: LedgerBed, before_s: float
+) -> None:
+    """What was accepted in time and had to wait for the broker counts."""
+
+    async def kill(last_s: float) -> None:
+        await asyncio.sleep(max(0.0, last_s - before_s - time.time()))
+        bed.kafka.kill()
+        await asyncio.to_thread(bed.kafka.start)
+
+    await fight_it_out(own_stage, 5, kill)
