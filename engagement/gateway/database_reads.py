@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Final, TypeVar
 
+import asyncpg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,13 +15,20 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+AWAY: Final = (
+    *(SQLAlchemyError, OSError, TimeoutError),
+    # Not all that happens while a connection is made is wrapped.
+    *(asyncpg.PostgresError, asyncpg.InterfaceError),
+)
+"""What a database that cannot be asked right now may raise."""
+
 
 async def ask(query: Awaitable[T]) -> T:
     """The answer of the database. Raises UnavailableError when there is none in time."""
     try:
         async with asyncio.timeout(limits.QUERY_TIMEOUT_S):
             return await query
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except AWAY as error:
         log.warning("database.unavailable", error=repr(error)[:300])
         raise UnavailableError(
             "the database does not answer", code="database_unavailable", retry_after_s=2

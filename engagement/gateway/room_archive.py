@@ -11,13 +11,13 @@ from collections.abc import Awaitable
 from typing import Any, Final, Protocol
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from engagement.domain import limits
 from engagement.domain.rooms import RoomState
 from engagement.errors import EngagementError
 from engagement.gateway import metrics
 from engagement.gateway.clock_follower import ClockFollower
+from engagement.gateway.database_reads import AWAY
 from engagement.gateway.hub import Hub
 from engagement.gateway.recent_comments import RecentComments
 from engagement.gateway.room_directory import RoomDirectory
@@ -96,7 +96,7 @@ class RoomArchive:
         try:
             async with asyncio.timeout(limits.QUERY_TIMEOUT_S), self._reads:
                 return await self._states.state(room, at_ms=_NOW_MS)
-        except (SQLAlchemyError, OSError, TimeoutError, EngagementError) as error:
+        except (*AWAY, EngagementError) as error:
             log.warning("archive.unavailable", error=repr(error)[:300])
             return None
 

@@ -8,20 +8,18 @@ again, with authority.
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from engagement.domain import limits
 from engagement.domain.ledger import RequestKey, Settled, fingerprint
 from engagement.domain.ledger_requests import MoneyAsked, MoneyRequest
 from engagement.errors import UnavailableError
 from engagement.gateway import metrics
+from engagement.gateway.database_reads import AWAY
 
 log = structlog.get_logger()
-
-_AWAY: Final = (SQLAlchemyError, OSError, TimeoutError)
 
 
 class Ledger(Protocol):
@@ -97,7 +95,7 @@ class Settlements:
             async with asyncio.timeout(limits.SETTLED_TIMEOUT_S):
                 asking.set_result(await self._ledger.settled(wanted))
             metrics.SETTLED_LOOKUPS.inc()
-        except _AWAY as error:
+        except AWAY as error:
             log.warning("settled.unavailable", error=repr(error)[:300])
             self._away_until_s = asyncio.get_running_loop().time() + limits.SETTLED_AWAY_S
             asking.set_exception(_unavailable())

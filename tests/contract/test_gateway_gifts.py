@@ -338,6 +338,25 @@ async def test_who_sends_gifts_too_fast_is_told_when_to_come_back(
         assert int(answer.headers["retry-after"]) >= 1
 
 
+async def test_without_the_database_a_gateway_takes_gifts_and_tells_what_became_of_them(
+    engines: Settings, gateway: GatewayProcess, opened: str, user: str
+) -> None:
+    """The ledger has one, and outcomes come by the log. What is in wallets cannot be told."""
+    await deposit(gateway, user, 3)
+    nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
+    async for alone in ready(engines, ENGAGEMENT_DATABASE_URL=nowhere):
+        sent = gift()
+        assert (await outcome(alone, opened, user, sent))["status"] == "paid"
+        assert (await outcome(gateway, opened, user, sent))["outcome"] == "paid"
+        is_problem(await send(alone, opened, user, gift("dragon")), 503, "database_unavailable")
+        answer = await alone.http.get(f"/v1/accounts/{user}", headers={"X-User": user})
+        is_problem(answer, 503, "database_unavailable")
+        body = {"id": str(uuid.uuid4()), "coins": 5}
+        answer = await backend(alone, f"{user}/deposits", body)
+        is_problem(answer, 503, "database_unavailable")
+    assert await wallet(gateway, user) == (2, 0)
+
+
 # --- sockets -------------------------------------------------------------------------------------
 
 
