@@ -1,5 +1,6 @@
 """PK battles on the viewer page and on the host's: each pane's bar keeps to its own playhead."""
 
+import re
 import time
 
 import pytest
@@ -48,7 +49,7 @@ async def test_scores_appear_at_each_panes_own_playhead(
     await screens.until_shown([scored], panes=[1])
     await expect(side(screens, 1, "demo")).to_have_attribute("data-score", "120")
     await expect(bar(screens, 1)).to_have_attribute("data-revision", str(battle.revision))
-    grown = (
+    ends = (
         await bar(screens, 0)
         .locator(".pk-bar i")
         .evaluate_all("(parts) => parts.map((part) => Number(part.dataset.end))")
@@ -63,6 +64,8 @@ async def test_the_countdown_is_that_of_the_frame_on_screen(
     scored = await gateway.tell("battle.scored", battle.score(1, 1))
     await screens.until_shown([scored])
     clocks = [bar(screens, pane).locator(".pk-clock") for pane in range(2)]
+    for clock in clocks:
+        await expect(clock).to_have_text(re.compile(r"^0:\d\d$"))
     quick, slow = [seconds(await clock.text_content()) for clock in clocks]
     assert slow - quick in (2, 3, 4), "2.8 s apart"
     assert 50 < quick <= 58
@@ -180,10 +183,11 @@ async def test_the_replay_shows_the_battle_as_it_stood(page: Page, gateway: Fake
     scrubber = page.get_by_role("slider")
     await scrubber.wait_for()
     await page.get_by_text("events ·").wait_for()
+    await page.get_by_role("button", name="Pause").click()
     await scrubber.evaluate(
         "(slider) => { slider.value = slider.max / 2; slider.dispatchEvent(new Event('input')); }"
     )
-    await expect(side(screens, 0, "demo")).to_have_attribute("data-score", "97", timeout=3_000)
+    await expect(side(screens, 0, "demo")).to_have_attribute("data-score", "97")
     assert await bar(screens, 0).is_visible()
 
 

@@ -1,5 +1,4 @@
 /** Who gave most in this session, at a playhead: a snapshot, and the gifts after it. Pure. */
-import type { MediaTime } from "./clock.js";
 import type { SenderCoins } from "./frames.js";
 import type { EventOf } from "./generated/events.js";
 
@@ -11,19 +10,19 @@ export class Senders {
   #coins = new Map<string, number>();
   /** Sender and coins by gift, for those that are taken back. */
   #gifts = new Map<string, { actor: string; coins: number }>();
-  #asOf: MediaTime | null = null;
+  #included = new Set<string>();
 
-  /** Begin with these; gifts stamped up to `asOf` are in it. */
-  reset(senders: readonly SenderCoins[], asOf: MediaTime | null): void {
+  /** Begin with these; `included` are gifts in it that will be added all the same. */
+  reset(senders: readonly SenderCoins[], included: Iterable<string> = []): void {
     this.#coins = new Map(senders.map(({ actor, coins }) => [actor, coins]));
     this.#gifts.clear();
-    this.#asOf = asOf;
+    this.#included = new Set(included);
   }
 
   /** Add a gift; false when the snapshot holds it already. */
   add(event: EventOf<"gift.sent">): boolean {
     const actor = event.actorid ?? "";
-    if (this.#isInSnapshot(event)) return false;
+    if (this.#included.delete(event.id)) return false;
     this.#coins.set(actor, (this.#coins.get(actor) ?? 0) + event.data.coins);
     this.#gifts.set(event.id, { actor, coins: event.data.coins });
     if (this.#gifts.size > GIFTS_MAX) this.#gifts.delete(this.#gifts.keys().next().value as string);
@@ -48,11 +47,5 @@ export class Senders {
 
   #sorted(): [string, number][] {
     return [...this.#coins].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  }
-
-  #isInSnapshot({ mediaepoch: epoch, mediapts: ptsMs }: EventOf<"gift.sent">): boolean {
-    const asOf = this.#asOf;
-    if (asOf === null || epoch === undefined || ptsMs === undefined) return false;
-    return epoch < asOf.epoch || (epoch === asOf.epoch && ptsMs <= asOf.ptsMs);
   }
 }

@@ -1,5 +1,5 @@
 /** The gifts of one pane: banners, animations by tier, who gave most, and our own on their way. */
-import { Combos, Senders, type Combo, type Echo, type EventOf, type LiveEvent, type MediaTime, type Release, type SenderCoins } from "@live-engagement/client";
+import { Combos, Senders, type Combo, type Echo, type EventOf, type LiveEvent, type Release, type SenderCoins } from "@live-engagement/client";
 import { artOf } from "./art.js";
 import { Banners, type GiftLook } from "./banners.js";
 import { Spectacle } from "./spectacle.js";
@@ -29,6 +29,8 @@ export class GiftLayer {
   #stage: Stage;
   #combos = new Combos();
   #senders = new Senders();
+  /** What a snapshot says, and the gifts since, until the playhead is there. */
+  #next: Senders | null = null;
   #images = new Map<string, HTMLImageElement>();
   #tossedMs = -Infinity;
 
@@ -37,9 +39,16 @@ export class GiftLayer {
     this.supporters = new Supporters(openBoard);
   }
 
-  /** Begin with who gave most up to a moment. */
-  reset(senders: readonly SenderCoins[], asOf: MediaTime | null): void {
-    this.#senders.reset(senders, asOf);
+  /** Who gave most as of a moment that `arrive` will tell has come; `included` are gifts in it. */
+  begin(senders: readonly SenderCoins[], included: Iterable<string>): void {
+    this.#next = new Senders();
+    this.#next.reset(senders, included);
+  }
+
+  arrive(): void {
+    if (this.#next === null) return;
+    this.#senders = this.#next;
+    this.#next = null;
     this.#showSenders();
   }
 
@@ -51,6 +60,7 @@ export class GiftLayer {
       case "gift.combo.ended":
         return this.#ended(event, nowMs);
       case "gift.reversed":
+        this.#next?.reverse(event);
         this.#senders.reverse(event);
         this.#showSenders();
         return null;
@@ -77,6 +87,7 @@ export class GiftLayer {
   #sent(event: EventOf<"gift.sent">, stale: boolean, isOwn: boolean, nowMs: number): GiftNote | null {
     if (isOwn) this.banners.dropEcho(event.causationid ?? event.id, event.data.gift);
     const combo = this.#combos.add(event);
+    this.#next?.add(event);
     if (this.#senders.add(event)) this.#showSenders();
     const { tier, name, count, animation } = event.data;
     if (!stale) this.#play(combo, event.data.count, isOwn, nowMs);

@@ -31,7 +31,6 @@ export interface PaneOptions {
 /** The room at a moment, for the playhead that gets there. */
 interface Arriving {
   battle: Battle | null;
-  senders: readonly SenderCoins[];
   asOf: MediaTime | null;
 }
 
@@ -94,7 +93,9 @@ export class Pane {
 
   /** A battle and senders as of a moment, shown when this playhead gets there. */
   begin(battle: Battle | null, senders: readonly SenderCoins[], asOf: MediaTime | null): void {
-    this.#arriving = { battle, senders, asOf };
+    this.#arriving = { battle, asOf };
+    // What is held came before the snapshot, which has counted it.
+    this.#gifts.begin(senders, [...(this.#track?.upcoming() ?? [])].map((event) => event.id));
   }
 
   /** Show an event: its moment has come. */
@@ -104,7 +105,10 @@ export class Pane {
     const isComment = event.type === "comment.posted";
     if (isComment) this.comments.add(event, release, isOwn, this.#options.removed.has(event.id));
     if (isBattleEvent(event)) this.#setBattle(foldBattle(this.#battle, event), nowMs);
-    if (event.type === "room.opened") this.#gifts.reset([], null);
+    if (event.type === "room.opened") {
+      this.#gifts.begin([], []);
+      this.#gifts.arrive();
+    }
     const gift = isGiftEvent(event) ? this.#gifts.release(event, release, isOwn, nowMs) : null;
     const note = gift?.text ?? noteOf(event, this.#battle);
     if (note !== null) this.#note(note, gift, release);
@@ -215,7 +219,7 @@ export class Pane {
     const arriving = this.#arriving;
     if (arriving === null || (position !== null && isBefore(position, arriving.asOf))) return;
     this.#arriving = null;
-    this.#gifts.reset(arriving.senders, arriving.asOf);
+    this.#gifts.arrive();
     const { battle } = arriving;
     const isKnown = battle !== null && this.#battle?.battle === battle.battle && this.#battle.revision >= battle.revision;
     // The end of a battle is told to those who were there.

@@ -179,7 +179,7 @@ class Player {
     const senders = new Senders();
     for (const event of this.#timeline.events.slice(0, index)) {
       if (isBattleEvent(event)) battle = foldBattle(battle, event);
-      else if (event.type === "room.opened") senders.reset([], null);
+      else if (event.type === "room.opened") senders.reset([]);
       else if (event.type === "gift.sent") senders.add(event);
       else if (event.type === "gift.reversed") senders.reverse(event);
     }
