@@ -139,6 +139,11 @@ class Instance:
                 found.setdefault(kind, []).append(pid)
         return found
 
+    def logged(self, event: str) -> int:
+        """How often processes have logged this."""
+        files = (self.directory / "data" / "logs").glob("*.log")
+        return sum(path.read_text(errors="replace").count(f'"{event}"') for path in files)
+
     def gateway_pids(self) -> dict[str, int]:
         """Address → pid of the gateway that listens there."""
         listeners = _listening_inodes()

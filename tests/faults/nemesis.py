@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import asyncpg
 from msgspec import Struct
 
 from .history import History, now
@@ -19,24 +20,34 @@ SHORT_PAUSE_S = (0.5, 3.0)
 LONG_PAUSE_S = (11.0, 13.0)
 """Longer than the session timeout of 10 s: another worker takes over, then the old one wakes."""
 COMEBACK_S_MAX = 30.0
+TOPICS_DECIDED = 2
+"""Requests for gifts and for battles."""
+OWNERS_SQL = """
+    SELECT topic, count(DISTINCT owner) + count(*) FILTER (WHERE owner IS NULL) AS owners
+    FROM decider_positions GROUP BY topic
+"""
+"""Beside what collect.py reads, the only thing here that knows a table."""
 
 
 class Fault(Struct, frozen=True):
     """One thing to do to one process."""
 
     what: str
-    """`kill` or `pause`."""
+    """`kill`; `pause`; or `sleep`, a pause of a worker until others have taken its money over."""
     kind: Kind
     pause_s: float = 0.0
 
 
-def draw_faults(seed: int, kills: int, pauses: int, kinds: Sequence[Kind] = KILLED) -> list[Fault]:
+def draw_faults(
+    seed: int, kills: int, pauses: int, kinds: Sequence[Kind] = KILLED, *, sleeps: int = 0
+) -> list[Fault]:
     """So many kills and pauses: every kind in turn, in random order; one pause is long."""
     draw = random.Random(seed)
     faults = [Fault("kill", kinds[number % len(kinds)]) for number in range(kills)]
     for number in range(pauses):
         span = LONG_PAUSE_S if number == 0 else SHORT_PAUSE_S
         faults.append(Fault("pause", PAUSED[number % len(PAUSED)], draw.uniform(*span)))
+    faults += [Fault("sleep", "worker")] * sleeps
     draw.shuffle(faults)
     return faults
 
@@ -79,10 +90,38 @@ class Nemesis:
         if fault.what == "kill":
             self._send("kill", fault.kind, pid, signal.SIGKILL)
             return
+        if fault.what == "sleep":
+            await self._sleep_until_replaced(pid)
+            return
         self._asleep.add(pid)
         self._send("stop", fault.kind, pid, signal.SIGSTOP)
         waker = asyncio.create_task(self._wake(fault.kind, pid, fault.pause_s))
         self._wakers.add(waker)
+
+    async def _sleep_until_replaced(self, pid: int) -> None:
+        """Stop a worker, let others take over all that it decides about in SQL, wake it up, and
+        let it have its share again."""
+        self._send("stop", "worker", pid, signal.SIGSTOP)
+        try:
+            await self._until_owners(1)
+        finally:
+            self._send("continue", "worker", pid, signal.SIGCONT)
+        await self._until_owners(self._sizes["worker"])
+
+    async def _until_owners(self, count: int) -> None:
+        """Wait until so many processes share each of the topics that are decided in SQL."""
+        deadline = asyncio.get_running_loop().time() + COMEBACK_S_MAX
+        connection = await asyncpg.connect(self._instance.dsn)
+        try:
+            while True:
+                rows = await connection.fetch(OWNERS_SQL)
+                if len(rows) == TOPICS_DECIDED and all(row["owners"] == count for row in rows):
+                    return
+                if asyncio.get_running_loop().time() > deadline:
+                    raise TimeoutError(f"{rows}, not {count} owners each")
+                await asyncio.sleep(0.05)
+        finally:
+            await connection.close()
 
     def _awake(self, kind: Kind) -> list[int]:
         pids = self._instance.processes().get(kind, [])

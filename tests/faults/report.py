@@ -60,6 +60,7 @@ def result(
         "ok": verdict["ok"]
         and undecided <= UNDECIDED_SHARE_MAX * looked["requests"]
         and not any(outcome.verified.values())
+        and outcome.fenced >= options.sleeps
         and not outcome.server_errors
         and not outcome.never_came_back,
         "commit": evidence.run.get("commit", ""),
@@ -73,16 +74,20 @@ def result(
         "server_errors": outcome.server_errors,
         "never_came_back": outcome.never_came_back,
         "verified": outcome.verified,
+        "fenced": outcome.fenced,
+        "gifts": options.gifts,
+        "battles": outcome.battles,
         "ack_to_viewer_after": msgspec.to_builtins(delays(evidence)),
     }
 
 
-def write(directory: Path, found: dict[str, Any]) -> None:
-    """Write faults.json and faults.md into `directory`."""
+def write(directory: Path, scenario: str, found: dict[str, Any]) -> None:
+    """Write faults-<scenario>.json and .md into `directory`; without a suffix for `everything`."""
     directory.mkdir(parents=True, exist_ok=True)
     pretty = msgspec.json.format(msgspec.json.encode(found), indent=2)
-    (directory / "faults.json").write_bytes(pretty + b"\n")
-    (directory / "faults.md").write_text(in_words(found))
+    name = "faults" if scenario == "everything" else f"faults-{scenario}"
+    (directory / f"{name}.json").write_bytes(pretty + b"\n")
+    (directory / f"{name}.md").write_text(in_words(found))
 
 
 def in_words(found: dict[str, Any]) -> str:
@@ -90,11 +95,14 @@ def in_words(found: dict[str, Any]) -> str:
     machine, looked = found["machine"], found["verdict"]["looked_at"]
     kills = sum(count for kind, count in found["faults"].items() if kind.startswith("kill"))
     lines = [
-        "# The last full fault run",
+        f"# The last fault run: {found['scenario']}",
         "",
         f"**{'No anomaly' if found['ok'] else 'ANOMALIES FOUND'}** in {looked['requests']:,} "
-        f"requests ({found['repeated_on_purpose']:,} of them sent again on purpose) under "
-        f"{kills} SIGKILLs.",
+        f"requests ({found['repeated_on_purpose']:,} of them sent again on purpose), "
+        f"{looked.get('gifts', 0):,} of them gifts, and {found['battles']:,} battles under {kills} "
+        f"SIGKILLs. `engagement verify` agrees: "
+        + (", ".join(name for name, code in found["verified"].items() if not code) or "not asked")
+        + ".",
         "",
         f"Made by `make faults` (seed {found['seed']}, commit `{found['commit']}`) on "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, "

@@ -56,6 +56,8 @@ class Options(Struct, frozen=True):
     battle_s: int = 0
     """All battles at once and so long, and all faults in their last seconds; 0: battles of some
     seconds one after the other."""
+    sleeps: int = 0
+    """How often a worker is stopped until others have taken its money over, and woken up."""
     kinds: tuple[Kind, ...] = KILLED
     """What is killed, in turn."""
     environment: dict[str, str] = {}
@@ -71,6 +73,8 @@ class Outcome(Struct):
     repeated: int
     server_errors: list[str]
     never_came_back: list[str]
+    fenced: int = 0
+    """Sessions of workers that found their partitions taken."""
     battles: int = 0
     verified: dict[str, int] = {}
     """Exit codes of `engagement verify …`, where there was money."""
@@ -182,13 +186,16 @@ class _Run:
             repeated=self._load.repeated,
             server_errors=[*self._load.server_errors, *self._money.server_errors],
             never_came_back=self._nemesis.never_came_back,
+            fenced=self._instance.logged("processor.fenced"),
             battles=len(self._money.hosts.started),
         )
 
     async def _fire(self) -> None:
         """The load, the faults, and what goes on beside them."""
         options = self._options
-        faults = draw_faults(options.seed, options.kills, options.pauses, options.kinds)
+        faults = draw_faults(
+            options.seed, options.kills, options.pauses, options.kinds, sleeps=options.sleeps
+        )
         until_faults_s = 0.0
         if options.battle_s:
             deadline = await self._money.hosts.fight_at_once(options.battle_s)
