@@ -19,7 +19,7 @@ from engagement.domain.events import Decided, rfc3339
 from engagement.domain.gift_events import GiftComboEnded, GiftReversed, GiftSent
 from engagement.domain.media_time import Stamp
 from engagement.domain.names import derived_id
-from engagement.domain.rooms import Combo, RoomState, combo_key, transfer_name
+from engagement.domain.rooms import Combo, RoomState, combo_key, is_news, transfer_name
 
 _WINDOW_US = limits.COMBO_WINDOW_MS * 1000
 _GRACE_US = limits.COMBO_GRACE_MS * 1000
@@ -134,8 +134,7 @@ def unpaid(asked: Accepted, stamp: Stamp) -> Decided:
 def battle_told(state: RoomState, asked: Accepted, stamp: Stamp) -> Iterator[Decided]:
     """What a battle tells this room, unless something newer is known here."""
     news: requests.BattleNews = asked.request.data  # type: ignore[assignment]
-    known = state.battle
-    if known is not None and known.battle == news.battle and news.revision <= known.revision:
+    if not is_news(state, news.battle, news.revision):
         return
     yield Decided(
         kind=news.kind,

@@ -125,6 +125,8 @@ BATTLE_LEAD_MS: Final = 250
 decides about the first gift that counts."""
 BATTLE_TOP: Final = 3
 """Supporters named beside the bar."""
+BATTLES_KNOWN_PER_ROOM: Final = 16
+"""Whose news a room recognises as old: a worker that slept may tell of a battle hours later."""
 HOST_GONE_S: Final = 10.0
 """A host whose stream has ended for so long has left the battle."""
 

@@ -89,6 +89,8 @@ class RoomState(Struct):
     supporters: dict[str, int] = field(default_factory=dict)
     """Coins of this session by sender."""
     battle: RoomBattle | None = None
+    revisions: dict[str, int] = field(default_factory=dict)
+    """Newest revision of each of the last battles, the newest battle last."""
 
     leases: dict[str, str] = field(default_factory=dict)
     """Presence: session → actor. A set, so joining and leaving are idempotent."""
@@ -321,11 +323,24 @@ def revision_of(fact: Decided) -> int:
     return revision
 
 
+def is_news(state: RoomState, battle: str, revision: int) -> bool:
+    """Whether a battle has told this room nothing as new as this, however long ago."""
+    return revision > state.revisions.get(battle, 0)
+
+
+def _know_revision(state: RoomState, battle: str, revision: int) -> None:
+    state.revisions.pop(battle, None)
+    state.revisions[battle] = revision
+    if len(state.revisions) > limits.BATTLES_KNOWN_PER_ROOM:
+        del state.revisions[next(iter(state.revisions))]
+
+
 def _battle_told(state: RoomState, fact: Decided, data: Any) -> None:
     revision = revision_of(fact)
-    battle = state.battle
-    if battle is not None and battle.battle == data.battle and revision <= battle.revision:
+    if not is_news(state, data.battle, revision):
         return
+    _know_revision(state, data.battle, revision)
+    battle = state.battle
     if fact.kind == "battle.started":
         state.battle = _new_battle(data, revision, "running")
         state.battle.started, state.battle.deadline = data.started, data.deadline
