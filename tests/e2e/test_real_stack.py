@@ -23,16 +23,17 @@ EARLY_MS = 10.0
 class Stack:
     """A live room of a real instance, spoken to by HTTP."""
 
-    def __init__(self, instance: Instance, http: aiohttp.ClientSession) -> None:
+    def __init__(self, instance: Instance, http: aiohttp.ClientSession, host: str = "ana") -> None:
         self.room = f"e2e-{uuid.uuid4().hex[:8]}"
+        self.host = host
         self.url = f"http://{instance.gateways(1)[0]}"
         self._media = f"http://127.0.0.1:{instance.ports.media}/v1/rooms/{self.room}"
         self._rooms = f"{self.url}/v1/rooms/{self.room}"
         self._http = http
 
     async def open(self) -> None:
-        body = {"title": "Real room", "host": "ana"}
-        async with self._http.put(self._rooms, json=body, headers={"X-User": "ana"}) as answer:
+        body = {"title": "Real room", "host": self.host}
+        async with self._http.put(self._rooms, json=body, headers={"X-User": self.host}) as answer:
             assert answer.status in (200, 201), await answer.text()
         await self.command(do="start")
 
@@ -59,6 +60,43 @@ class Stack:
             assert result["status"] == "accepted"
         return request["id"]  # type: ignore[return-value]
 
+    async def post_gift(self, gift: str, user: str, count: int = 1) -> str:
+        """A gift by HTTP, paid; its id."""
+        data = {"gift": gift, "count": count}
+        request = {"id": str(uuid.uuid4()), "type": "gift.send", "data": data}
+        headers = {"X-User": user, "Prefer": "wait=10"}
+        async with self._http.post(
+            f"{self._rooms}/events", json=request, headers=headers
+        ) as answer:
+            assert answer.status == 202, await answer.text()
+            [result] = (await answer.json())["results"]
+            assert result["status"] == "paid", result
+        return str(request["id"])
+
+    async def deposit(self, user: str, coins: int) -> None:
+        """Coins for somebody, from the platform."""
+        body = {"id": str(uuid.uuid4()), "coins": coins}
+        headers = {"X-User": "platform", "X-Role": "service"}
+        url = f"{self.url}/v1/accounts/{user}/deposits"
+        async with self._http.post(url, json=body, headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+
+    async def coins(self, user: str) -> int:
+        """What is in somebody's wallet."""
+        url = f"{self.url}/v1/accounts/{user}"
+        async with self._http.get(url, headers={"X-User": user}) as answer:
+            return int((await answer.json())["coins"])
+
+    async def battle(self, rival: "Stack", duration_s: int) -> None:
+        """A battle against another room, which accepts."""
+        battle = f"{self.url}/v1/battles/pk-{uuid.uuid4().hex[:8]}"
+        body = {"rooms": [self.room, rival.room], "duration_s": duration_s, "punish_s": 30}
+        async with self._http.put(battle, json=body, headers={"X-User": self.host}) as answer:
+            assert answer.status == 201, await answer.text()
+        headers = {"X-User": rival.host}
+        async with self._http.post(f"{battle}/accept", headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+
     async def timeline(self) -> list[dict[str, Any]]:
         async with self._http.get(f"{self._rooms}/timeline?limit=1000") as answer:
             items: list[dict[str, Any]] = (await answer.json())["items"]
@@ -71,6 +109,22 @@ async def stack(instance: Instance) -> AsyncIterator[Stack]:
         stack = Stack(instance, http)
         await stack.open()
         yield stack
+
+
+@pytest_asyncio.fixture
+async def rival(instance: Instance) -> AsyncIterator[Stack]:
+    """Another live room."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
+        rival = Stack(instance, http, host="juno")
+        await rival.open()
+        yield rival
+
+
+async def sign_in(page: Page) -> str:
+    """Have the page be a new viewer; who."""
+    user = f"viewer-{uuid.uuid4().hex[:8]}"
+    await page.add_init_script(f"localStorage.setItem('engagement.user', '{user}')")
+    return user
 
 
 async def watch(page: Page, stack: Stack, view: str = "") -> Screens:
@@ -143,3 +197,80 @@ async def test_a_republish_and_a_step_of_the_host_are_followed(page: Page, stack
     for pane in range(2):
         ids = [one for one in await screens.ids(pane) if one in (before, after, stepped)]
         assert ids == [before, after, stepped]
+
+
+async def test_gifts_from_the_page_are_paid_shown_and_recorded(page: Page, stack: Stack) -> None:
+    user = await sign_in(page)
+    await stack.deposit(user, 100)
+    screens = await watch(page, stack)
+    await expect(page.locator(".wallet b")).to_have_text("100", timeout=20_000)
+    rose = page.locator('.gift[data-gift="rose"]')
+    for _ in range(5):
+        await rose.click()
+        await page.wait_for_timeout(150)
+    for pane in range(2):
+        banner = screens.panes.nth(pane).locator(".banner.own:not(.echo)")
+        await expect(banner).to_have_attribute("data-count", "5", timeout=20_000)
+        await expect(screens.panes.nth(pane).locator(".banner.echo")).to_have_count(0)
+    await expect(page.locator(".wallet b")).to_have_text("95", timeout=20_000)
+    assert await stack.coins(user) == 95
+
+    async def is_recorded() -> bool:
+        gifts = [event for event in await stack.timeline() if event["type"] == "gift.sent"]
+        return sum(event["data"]["count"] for event in gifts) == 5
+
+    await until(is_recorded, "five roses are in the timeline")
+    ended = [one for one in await screens.shown() if one.type == "gift.combo.ended"]
+    if not ended:
+        note = screens.panes.nth(0).locator('[data-event-type="gift.combo.ended"]')
+        await expect(note).to_have_text(f"{user} sent 5 × Rose", timeout=30_000)
+
+
+async def test_a_gift_beyond_the_wallet_is_withdrawn_with_the_reason(
+    page: Page, stack: Stack
+) -> None:
+    user = await sign_in(page)
+    await stack.deposit(user, 10)
+    screens = await watch(page, stack)
+    await expect(page.locator(".wallet b")).to_have_text("10", timeout=20_000)
+    await page.locator('.gift[data-gift="whale"]').click()
+    await expect(page.get_by_role("alert")).to_have_text(
+        "Not enough coins: Aurora Whale costs 15,000, you have 10.", timeout=20_000
+    )
+    refused = screens.panes.nth(1).locator('.banner.echo[data-status="refused"]')
+    await expect(refused).to_have_count(1)
+    assert await stack.coins(user) == 10
+    assert all(event["type"] != "gift.sent" for event in await stack.timeline())
+
+
+async def test_a_battle_is_the_same_on_the_pages_of_both_rooms(
+    page: Page, stack: Stack, rival: Stack
+) -> None:
+    mine = await watch(page, stack)
+    other_page = await page.context.new_page()
+    theirs = await watch(other_page, rival)
+    for user in ("zoe", "kai"):
+        await stack.deposit(user, 50_000)
+    await stack.battle(rival, duration_s=20)
+    await stack.post_gift("neon-fox", "zoe")
+    await rival.post_gift("lantern", "kai", 3)
+    for screens in (mine, theirs):
+        for pane in range(2):
+            for room, score in ((stack.room, "499"), (rival.room, "90")):
+                side = screens.panes.nth(pane).locator(f'.pk-side[data-room="{room}"]')
+                await expect(side).to_have_attribute("data-score", score, timeout=20_000)
+    for screens, word in ((mine, "Victory"), (theirs, "Defeat")):
+        badge = screens.panes.nth(1).locator(".pk-badge")
+        await expect(badge).to_have_text(word, timeout=60_000)
+        await expect(screens.panes.nth(1).locator(".pk-state")).to_have_text("punish")
+    await other_page.close()
+
+
+async def test_the_catalogue_that_is_sold_has_its_art(page: Page, stack: Stack) -> None:
+    await watch(page, stack)
+    await page.locator('.gift[data-gift="galaxy"]').wait_for(timeout=20_000)
+    sources = await page.locator(".gift .art").evaluate_all(
+        "(images) => images.map((image) => [image.getAttribute('src'), image.naturalWidth])"
+    )
+    assert len({source for source, _ in sources}) == len(sources) >= 12, "each has its own"
+    assert all(width > 0 for _, width in sources)
