@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Table
+from sqlalchemy import ARRAY, Table, bindparam, column, func, select
 
 from engagement.domain.events import ROOM_BATTLE_TYPES
 from projections.projection import Placed, Row, Target
 from projections.tables import BATTLE_BOARDS
-from projections.upserts import keep_known
+from projections.upserts import keep_newest
 
-_MERGE: Final = keep_known(BATTLE_BOARDS, BATTLE_BOARDS.c.revision)
+_MERGE: Final = keep_newest(BATTLE_BOARDS, BATTLE_BOARDS.c.revision)
 
 _STATUS: Final = {
     "battle.invited": "invited",
@@ -26,33 +26,58 @@ _KEY: Final = len(BATTLE_BOARDS.primary_key.columns)
 _REVISION: Final = _KEY
 """Where the revision is in a row: right after the key."""
 
+Key = tuple[str, str]
+"""Room and battle."""
+
 
 class BattlesProjection:
-    """Totals are absolute and the revision is their version: the greatest stands."""
+    """Totals are absolute and the revision is their version: what is not newer is a repeat.
+
+    A fact says a part of a board; the rest stands as the facts before it said. So a batch is
+    folded onto the rows that are there, in the order of the log, and not beside them.
+    """
 
     name: ClassVar[str] = "battles"
     tables: ClassVar[tuple[Table, ...]] = (BATTLE_BOARDS,)
     types: ClassVar[frozenset[str]] = frozenset(ROOM_BATTLE_TYPES)
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], Row] = {}
+        self._told: list[Row] = []
 
     def take(self, fact: Placed) -> None:
-        """Merge what one fact knows into what is known."""
-        row = _row(fact)
-        key = row[:_KEY]
-        known = self._rows.get(key)
-        self._rows[key] = row if known is None else _merged(known, row)
+        """What one fact knows of a board."""
+        self._told.append(_row(fact))
 
     def rows(self) -> Mapping[Table, Iterable[Row]]:
         """One per room and battle."""
-        return {BATTLE_BOARDS: self._rows.values()}
+        return {BATTLE_BOARDS: _folded(self._told, {}).values()}
 
     async def write(self, target: Target) -> int:
-        """Merge by revision."""
-        if self._rows:
-            await target.merge(_MERGE, BATTLE_BOARDS, self._rows.values())
-        return len(self._rows)
+        """Move the boards on."""
+        if not self._told:
+            return 0
+        keys = sorted({row[:_KEY] for row in self._told})
+        rooms, battles = zip(*keys, strict=True)
+        found = await target.execute(_KNOWN, {"rooms": list(rooms), "battles": list(battles)})
+        changed = _folded(self._told, {row[:_KEY]: tuple(row) for row in found})
+        if changed:
+            await target.merge(_MERGE, BATTLE_BOARDS, changed.values())
+        return len(changed)
+
+
+def _folded(told: Iterable[Row], known: Mapping[Key, Row]) -> dict[Key, Row]:
+    """The boards that change, as they are then."""
+    changed: dict[Key, Row] = {}
+    for row in told:
+        key: Key = (row[0], row[1])
+        before = changed.get(key) or known.get(key)
+        if before is None:
+            changed[key] = row
+        elif row[_REVISION] > before[_REVISION]:
+            changed[key] = tuple(
+                old if new is None else new for new, old in zip(row, before, strict=True)
+            )
+    return changed
 
 
 def _row(fact: Placed) -> Row:
@@ -76,14 +101,21 @@ def _row(fact: Placed) -> Row:
     )
 
 
-def _merged(known: Row, row: Row) -> Row:
-    """As the table merges: the newer row stands, but for what it does not know."""
-    newer, older = (row, known) if row[_REVISION] > known[_REVISION] else (known, row)
-    return tuple(
-        older_value if value is None else value
-        for value, older_value in zip(newer, older, strict=True)
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value, order="sorted").decode()
+
+
+def _known() -> Any:
+    text = BATTLE_BOARDS.c.room.type
+    asked = (
+        func.unnest(bindparam("rooms", type_=ARRAY(text)), bindparam("battles", type_=ARRAY(text)))
+        .table_valued(column("room", text), column("battle", text))
+        .render_derived(name="asked")
+    )
+    board = BATTLE_BOARDS.c
+    return select(BATTLE_BOARDS).join(
+        asked, (board.room == asked.c.room) & (board.battle == asked.c.battle)
     )
 
 
-def _json(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value, order="sorted").decode()
+_KNOWN: Final = _known()

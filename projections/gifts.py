@@ -72,7 +72,7 @@ class GiftsProjection:
                 day=_day(at),
                 coins=sign * data.coins,
                 earned=sign * data.earned,
-                gifts=sign * (1 if taken_back else data.count),
+                gifts=sign * data.count,
                 partition=fact.partition,
                 offset=fact.offset,
             )

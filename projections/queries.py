@@ -4,7 +4,8 @@ A timeline is ordered by (epoch, media time, position on the log); comments are 
 first, by position on the log. A removed comment is a tombstone everywhere, also in a replay of the
 time before its removal: the comment is left out, the removal stays in.
 
-Every read is one statement, so it sees one state of the database.
+Every list is one statement, so it sees one state of the database; what makes up a state is in the
+past, and does not change between two.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -19,11 +20,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engagement.domain import limits
 from engagement.domain.battle_views import battle_view
 from engagement.domain.events import ROOM_BATTLE_TYPES
-from engagement.domain.rooms import RoomState, evolve, revision_of
+from engagement.domain.rooms import RoomState, evolve
 from engagement.errors import BadRequestError
 from engagement.log.codec import decode_fact
 from projections.cursors import Place, decode_cursor, encode_cursor
-from projections.gift_queries import Period, battles_of, earned, leaders, senders_by
+from projections.gift_queries import (
+    Period,
+    battle_board,
+    battles_of,
+    combos_at,
+    earned,
+    leaders,
+    senders_by,
+)
 from projections.tables import ROOMS, SESSIONS, TIMELINE, TOMBSTONES
 
 _T = TIMELINE.c
@@ -80,11 +89,12 @@ class RoomQueries:
         return _page(COMMENTS_LIST, room, await self._rows(statement), limit)
 
     async def leaderboard(
-        self, room: str, limit: int, *, period: Period = "all"
-    ) -> list[dict[str, Any]]:
+        self, room: str, limit: int, *, period: Period = "all", after: str | None = None
+    ) -> Page:
         """Top senders by coins: of the newest live session, of today (UTC), or of all time."""
         _check_limit(limit)
-        return await leaders(self._rows, room, limit, period)
+        items, following = await leaders(self._rows, room, limit, period, after)
+        return Page([msgspec.json.encode(item) for item in items], following)
 
     async def earnings(self, host: str, *, days: int = 31) -> dict[str, Any]:
         """What a host has earned by gifts: in all, and on the newest days (UTC)."""
@@ -95,6 +105,10 @@ class RoomQueries:
         """The room's battles, newest first."""
         _check_limit(limit)
         return await battles_of(self._rows, room, limit)
+
+    async def battle_board(self, battle: str) -> dict[str, Any] | None:
+        """A battle as its rooms were told: the greatest revision that one of them knows."""
+        return await battle_board(self._rows, battle)
 
     async def timeline(
         self,
@@ -163,6 +177,7 @@ class RoomQueries:
             "likes": 0 if likes is None else _data(likes)["room_total"],
             "comments": [msgspec.json.decode(row.event) for row in comments],
             "top_senders": await senders_by(self._rows, room, since, until),
+            "combos": [] if ended else await combos_at(self._rows, room, until),
             "battle": _battle_of(room, rows),
             "epoch": epoch,
             "at_ms": at_ms,
@@ -276,10 +291,11 @@ def _is_buried() -> ColumnElement[bool]:
 
 def _battle_of(room: str, rows: Iterable[Any]) -> dict[str, Any] | None:
     """The room's newest battle, from the newest fact of each kind."""
-    told = [row for row in rows if row.type in ROOM_BATTLE_TYPES]
     state = RoomState(room)
-    for fact in sorted((decode_fact(row.event.encode()) for row in told), key=revision_of):
-        evolve(state, fact)
+    # In the order of the log: revisions of two battles do not compare.
+    for row in sorted(rows, key=lambda row: row.offset):
+        if row.type in ROOM_BATTLE_TYPES:
+            evolve(state, decode_fact(row.event.encode()))
     return None if state.battle is None else msgspec.to_builtins(battle_view(state.battle))
 
 

@@ -13,6 +13,8 @@ from engagement.log.codec import PoisonError, decode_data, decode_raw
 from engagement.log.topics import partition_of
 from projections.projection import Placed, Projection
 
+_NAMES: Final = ("target", "by", "session", "host", "to", "battle", "winner")
+"""What of data is kept as a name."""
 _INTEGER_MIN: Final = -(2**63)
 _INTEGER_MAX: Final = 2**63 - 1
 """PostgreSQL's bigint; a JSON number may be larger."""
@@ -37,14 +39,14 @@ class FactReader:
         data = decode_data(raw)
         try:
             event = record.value.decode()
-            at = datetime.fromisoformat(raw.time)
         except ValueError as error:
             raise PoisonError(f"{type(error).__name__}: {error}"[:200]) from error
-        if at.tzinfo is None or not 1 < at.year < _YEAR_MAX:
-            raise PoisonError(f"time {raw.time!r:.80} is out of range")
+        at = _time(raw.time)
         _check_integers(raw.mediaepoch, raw.mediapts)
         if raw.type in _COUNTED:
             _check_integers(data.window, getattr(data, _COUNTED[raw.type]))
+        elif raw.type == "gift.reversed":
+            _time(data.sent)
         if "\\u0000" in event:
             _check_names(raw, data)
         return Placed(record.partition, record.offset, raw, data, at, event)
@@ -68,10 +70,20 @@ def _check_integers(*values: int) -> None:
             raise PoisonError(f"{value} is out of range")
 
 
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise PoisonError(f"ValueError: {error}"[:200]) from error
+    if at.tzinfo is None or not 1 < at.year < _YEAR_MAX:
+        raise PoisonError(f"time {text!r:.80} is out of range")
+    return at
+
+
 def _check_names(raw: Any, data: Any) -> None:
     """Ids and names with a NUL, which PostgreSQL's text does not hold; in a title it may be."""
     names = [raw.id, raw.actorid]
-    names += [getattr(data, name, "") for name in ("target", "by", "session", "host")]
+    names += [getattr(data, name, "") for name in _NAMES]
     if any("\0" in name for name in names):
         raise PoisonError("an id or a name contains NUL")
 

@@ -8,7 +8,7 @@ nothing.
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, Table, bindparam, case, column, func, select
+from sqlalchemy import ARRAY, Column, Table, bindparam, column, func, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 
@@ -35,23 +35,6 @@ def fill_in(table: Table) -> Insert:
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),
         set_={one.name: func.coalesce(one, statement.excluded[one.name]) for one in _values(table)},
-    )
-
-
-def keep_known(table: Table, by: Column[Any]) -> Insert:
-    """The row with the greater `by` stands; where it is NULL, what the other one knows."""
-    statement = _insert_given(table)
-    given_row = statement.excluded
-    newer = given_row[by.name] > by
-    merged = {
-        one.name: case(
-            (newer, func.coalesce(given_row[one.name], one)),
-            else_=func.coalesce(one, given_row[one.name]),
-        )
-        for one in _values(table)
-    }
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_=merged
     )
 
 

@@ -160,7 +160,7 @@ LIST_COMMENTS: Final = _route(
     {200: _answer("CloudEvents, newest first", _PAGE), **_problems(400, 404, 422, 503)}
 )
 LIST_LEADERS: Final = _route(
-    {200: _answer("Senders by coins", SCHEMAS["leaders"]), **_problems(404, 422, 503)}
+    {200: _answer("Senders by coins", SCHEMAS["leaders"]), **_problems(400, 404, 422, 503)}
 )
 LIST_BATTLES: Final = _route(
     {200: _answer("Battles, newest first", _PAGE), **_problems(404, 422, 503)}

@@ -46,13 +46,17 @@ async def list_comments(
 
 @router.get("/leaderboard", **openapi.LIST_LEADERS)
 async def list_leaders(
-    room: str, request: Request, limit: Limit = 10, period: Period = "all"
+    room: str,
+    request: Request,
+    limit: Limit = 10,
+    period: Period = "all",
+    after: CursorText | None = None,
 ) -> Response:
     """Top senders by coins: of the newest live session, of today (UTC), or of all time."""
     gateway = gateway_of(request)
     await find_room(gateway, room)
-    leaders = await ask(gateway.queries.leaderboard(room, limit, period=period))
-    return _page([msgspec.json.encode(leader) for leader in leaders], None)
+    page = await ask(gateway.queries.leaderboard(room, limit, period=period, after=after))
+    return _page(page.items, page.next)
 
 
 @router.get("/battles", **openapi.LIST_BATTLES)

@@ -247,7 +247,7 @@ async def test_a_room_that_nobody_knows_has_empty_lists(queries: RoomQueries, ro
     assert await queries.timeline(room, from_ms=0) == Page([], None)
     assert await queries.comments(room, None, 10) == Page([], None)
     assert [item async for item in queries.replay(room)] == []
-    assert await queries.leaderboard(room, 10) == []
+    assert await queries.leaderboard(room, 10) == Page([], None)
 
 
 @pytest.mark.parametrize("limit", [0, -1, limits.PAGE_ITEMS_MAX + 1])

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engagement.errors import BadRequestError
-from projections.cursors import CURSOR_CHARS_MAX, Place, decode_cursor, encode_cursor
+from projections.cursors import (
+    CURSOR_CHARS_MAX,
+    RANK_CURSOR_CHARS_MAX,
+    Place,
+    Rank,
+    decode_cursor,
+    decode_rank,
+    encode_cursor,
+    encode_rank,
+)
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 PLACES = st.builds(Place, INTEGERS, INTEGERS, st.integers(-(2**31), 2**31 - 1), INTEGERS)
@@ -43,6 +52,31 @@ def test_a_cursor_that_was_changed_on_its_way_is_refused_or_is_the_same(
         assert decode_cursor("timeline", "room", changed, "after") == place
     except BadRequestError:
         assert changed != cursor
+
+
+RANKS = st.builds(
+    Rank,
+    st.integers(1, 2**63 - 1),
+    st.integers(1, 2**63 - 1),
+    st.text("abcXYZ019_.~@:+=|-", min_size=1, max_size=128),
+)
+
+
+@given(RANKS)
+def test_a_cursor_of_a_board_leads_back_to_its_rank(rank: Rank) -> None:
+    cursor = encode_rank("day", "room", rank)
+    assert decode_rank("day", "room", cursor, "after") == rank
+    assert len(cursor) <= RANK_CURSOR_CHARS_MAX
+    for board, room in (("all", "room"), ("day", "other")):
+        with pytest.raises(BadRequestError) as refused:
+            decode_rank(board, room, cursor, "after")
+        assert (refused.value.field, refused.value.code) == ("after", "bad_cursor")
+
+
+@given(st.text(max_size=300))
+def test_any_other_text_is_no_rank(text: str) -> None:
+    with pytest.raises(BadRequestError):
+        decode_rank("all", "room", text, "after")
 
 
 def test_places_sort_as_facts_do_by_epoch_then_media_time_then_position() -> None:

@@ -56,6 +56,36 @@ def test_a_fact_keeps_its_place_and_its_bytes() -> None:
     assert fact.data == events.CommentPosted("hi")
 
 
+SENT = {
+    "gift": "rose",
+    "name": "Rose",
+    "tier": 1,
+    "animation": "rose",
+    "count": 1,
+    "unit_price": 1,
+    "coins": 1,
+    "earned": 0,
+    "to": "ana",
+    "transfer": "3-1",
+    "session": "s",
+}
+TAKEN = {
+    "request": "g",
+    "coins": 1,
+    "earned": 0,
+    "to": "ana",
+    "transfer": "3-2",
+    "session": "s",
+    "sent": "2024-01-01T00:00:00Z",
+    "reason": "",
+}
+
+
+def test_gifts_and_what_was_taken_back_are_let_through() -> None:
+    assert read(value_of(SENT, "gift.sent")).data.coins == 1
+    assert read(value_of(TAKEN, "gift.reversed")).data.count == 1
+
+
 POISON = {
     "no value": None,
     "nothing": b"",
@@ -81,6 +111,12 @@ POISON = {
     "NUL in the actor": value_of({"text": "x"}, actorid="\x00"),
     "NUL in a target": value_of({"target": "\x00", "by": "b"}, "comment.removed"),
     "NUL in a session": value_of({"session": "\x00", "reason": ""}, "room.closed"),
+    "NUL in who earned a gift": value_of({**SENT, "to": "\x00"}, "gift.sent"),
+    "a gift that no ledger counted": value_of({**SENT, "transfer": "3"}, "gift.sent"),
+    "a gift that was sent at no time": value_of({**TAKEN, "sent": "then"}, "gift.reversed"),
+    "a gift that was sent at no place": value_of(
+        {**TAKEN, "sent": "2024-01-01T00:00:00"}, "gift.reversed"
+    ),
     "half a surrogate": COMMENT.replace(b'"hi"', b'"\\ud800"'),
     "not UTF-8 where nobody looks": COMMENT[:-1] + b',"more":"\xff"}',
 }

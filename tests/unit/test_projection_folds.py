@@ -147,6 +147,8 @@ def test_projections_are_found_by_name() -> None:
         "comments",
         "presence",
         "likes",
+        "gifts",
+        "battles",
         "rooms",
     ]
     assert named(None) is PROJECTIONS
