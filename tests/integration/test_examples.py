@@ -1,6 +1,7 @@
 """Every example does what it says, against a running instance."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -103,6 +104,46 @@ async def test_drawing_events_per_minute(instance: Instance, room: str) -> None:
     assert "1 comments" in done.stdout
 
 
+async def test_sending_a_gift_with_python(instance: Instance, room: str) -> None:
+    done = await run(instance, sys.executable, "send_gift.py", room=room)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()[1:]
+    assert said == [
+        "without coins: refused insufficient_funds",
+        "with coins: paid",
+        "the same again: duplicate paid",
+        "left in the wallet: 1",
+    ]
+
+
+async def test_sending_a_gift_with_curl(instance: Instance, room: str) -> None:
+    done = await run(instance, "bash", "send_gift.sh", room=room)
+    assert done.returncode == 0, done.stderr
+    assert '"status":"paid"' in done.stdout
+
+
+async def test_a_battle_with_curl(instance: Instance, room: str) -> None:
+    done = await run(instance, "bash", "battle.sh", "4", room=room)
+    assert done.returncode == 0, done.stderr
+    ended = json.loads(done.stdout.splitlines()[-1])["items"]
+    totals = ended[0]["data"]["totals"]
+    assert len(ended) == 1
+    assert 7 <= totals[room] <= 14, "seven roses, double in the second half"
+    assert 3 <= totals[f"{room}-next-door"] <= 6
+    assert ended[0]["data"]["winner"] == room
+
+
+async def test_adding_up_gifts_from_the_topics(instance: Instance, room: str) -> None:
+    for _ in range(2):
+        done = await run(instance, "bash", "send_gift.sh", room=room)
+        assert done.returncode == 0, done.stderr
+    done = await run(instance, sys.executable, "gifts_per_minute.py", room, room=room)
+    assert done.returncode == 0, done.stderr
+    assert "ben gave 10 coins" in done.stdout
+    assert f"coins in {room}" in done.stdout
+    assert "█" in done.stdout
+
+
 async def test_replaying_a_room(instance: Instance, room: str) -> None:
     await post(instance, room)
 
@@ -119,7 +160,7 @@ async def test_replaying_a_room(instance: Instance, room: str) -> None:
 def test_every_example_is_short_and_is_run_here() -> None:
     here = Path(__file__).read_text()
     examples = [path for path in EXAMPLES.iterdir() if path.is_file()]
-    assert len(examples) >= 7
+    assert len(examples) >= 11
     for example in examples:
         assert example.name in here, f"{example.name} is not run"
         assert len(example.read_text().splitlines()) <= LINES_MAX
