@@ -57,8 +57,8 @@ def clock_frame(anchor: Anchor) -> bytes:
 
 
 def anchor_fields(anchor: Anchor) -> dict[str, Any]:
-    """An anchor as viewers get it."""
-    return {
+    """An anchor as viewers get it; at one that has `ended` their media time stands still."""
+    fields: dict[str, Any] = {
         "id": anchor.id,
         "epoch": anchor.epoch,
         "rate": anchor.rate,
@@ -69,6 +69,9 @@ def anchor_fields(anchor: Anchor) -> dict[str, Any]:
         "err_ms": anchor.err_ms,
         "at_us": anchor.at_us,
     }
+    if anchor.ended:
+        fields["ended"] = True
+    return fields
 
 
 def json_frame(message: dict[str, Any]) -> bytes:

@@ -274,3 +274,22 @@ async def test_the_catalogue_that_is_sold_has_its_art(page: Page, stack: Stack) 
     )
     assert len({source for source, _ in sources}) == len(sources) >= 12, "each has its own"
     assert all(width > 0 for _, width in sources)
+
+
+async def test_where_the_stream_ends_the_clock_stands_still_and_nothing_is_kept_back(
+    page: Page, stack: Stack
+) -> None:
+    screens = await watch(page, stack)
+    before = await stack.post("while it runs")
+    await screens.until_shown([before])
+    await stack.command(do="stop")
+    players = [screens.panes.nth(pane).locator("[data-transport]") for pane in range(2)]
+
+    async def stand_still() -> bool:
+        first = [await player.get_attribute("data-playhead") for player in players]
+        await page.wait_for_timeout(1_000)
+        return first == [await player.get_attribute("data-playhead") for player in players]
+
+    await until(stand_still, "both players stand at the last frame", 30)
+    after = await stack.post("after the end")
+    await screens.until_shown([after])
