@@ -33,7 +33,8 @@ def try_mutant(name: str, *, first_port: int = FIRST_PORT, seed: int = SEED) -> 
     directory = Path(tempfile.mkdtemp(prefix=f"mutant-{name}-"))
     directory.chmod(0o755)
     options = Options(
-        requests=REQUESTS,
+        requests=REQUESTS - mutant.gifts,
+        gifts=mutant.gifts,
         kills=len(mutant.kills),
         pauses=0,
         seconds=SECONDS,

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from .instance import Kind
+from .money import mutants as money
 
 Patch = Callable[[Any], None]
 
@@ -25,6 +26,7 @@ SLOW_FACTS_S = 1.5
 """Longer than the commit interval: what is committed too early stays unwritten long enough."""
 SLOW_REQUESTS_S = 0.4
 SLOW_ROWS_S = 0.5
+GIFTS = 2_000
 
 
 class Mutant(Struct, frozen=True):
@@ -34,6 +36,7 @@ class Mutant(Struct, frozen=True):
     signs: tuple[str, ...]
     """Any of these anomalies convicts it; none of any kind may be found where this is empty."""
     kills: tuple[Kind, ...] = ()
+    gifts: int = 0
 
 
 # --- delays: no bugs ------------------------------------------------------------------------------
@@ -45,6 +48,10 @@ def _slow_facts(module: Any) -> None:
 
 def _slow_requests(module: Any) -> None:
     _slow_topics(module, ("live.requests.v1",), SLOW_REQUESTS_S)
+
+
+def _slow_gifts(module: Any) -> None:
+    _slow_topics(module, ("live.gift-requests.v1",), SLOW_REQUESTS_S)
 
 
 def _slow_everything(module: Any) -> None:
@@ -221,6 +228,8 @@ def _page_misses_one(module: Any) -> None:
 
 
 WRITER = "engagement.log.writer"
+LEDGER = "engagement.domain.ledger"
+BATTLES = "engagement.domain.battle_decisions"
 MUTANTS: dict[str, Mutant] = {
     "only_slow": Mutant(
         {WRITER: _slow_everything},
@@ -294,6 +303,87 @@ MUTANTS: dict[str, Mutant] = {
     "page_misses_one": Mutant(
         {"projections.queries": _page_misses_one},
         signs=("timeline_gap", "lost_in_timeline"),
+    ),
+    "only_slow_with_money": Mutant(
+        {WRITER: _slow_everything},
+        signs=(),
+        kills=("worker", "gateway", "worker", "projector"),
+        gifts=GIFTS,
+    ),
+    "gift_ack_before_the_log": Mutant(
+        {WRITER: _slow_gifts, "engagement.gateway.intake": _ack_before_the_log},
+        signs=("gift_lost",),
+        kills=("gateway", "gateway", "gateway"),
+        gifts=GIFTS,
+    ),
+    "refusals_forgotten": Mutant(
+        {LEDGER: money.refusals_forgotten},
+        signs=("gift_paid_and_refused", "told_refused"),
+        gifts=GIFTS,
+    ),
+    "bodies_not_compared": Mutant(
+        {LEDGER: money.bodies_not_compared}, signs=("altered_taken",), gifts=GIFTS
+    ),
+    "wallets_without_a_bottom": Mutant(
+        {LEDGER: money.wallets_without_a_bottom},
+        signs=("overdrawn", "gift_lost"),
+        gifts=GIFTS,
+    ),
+    "share_rounded_up": Mutant(
+        {"engagement.domain.catalogue": money.share_rounded_up},
+        signs=("gift_changed",),
+        gifts=GIFTS,
+    ),
+    "some_gifts_untold": Mutant(
+        {"engagement.domain.ledger_telling": money.some_gifts_untold},
+        signs=("paid_not_sent",),
+        gifts=GIFTS,
+    ),
+    "outbox_forgotten": Mutant(
+        {WRITER: _slow_requests, "engagement.processors.real_engines": money.outbox_forgotten},
+        signs=("paid_not_sent",),
+        kills=("worker", "worker", "worker"),
+        gifts=GIFTS,
+    ),
+    "entries_not_compared": Mutant(
+        {WRITER: _slow_requests, "engagement.domain.gifts": money.entries_not_compared},
+        signs=("gift_doubled", "entry_sent_twice", "unequal_repeat"),
+        kills=("worker", "worker", "worker"),
+        gifts=GIFTS,
+    ),
+    "contributions_not_compared": Mutant(
+        {WRITER: _slow_requests, BATTLES: money.contributions_not_compared},
+        signs=("scored_twice", "wrong_score", "wrong_sum", "unequal_repeat"),
+        kills=("worker", "worker", "worker"),
+        gifts=GIFTS,
+    ),
+    "late_gifts_score": Mutant(
+        {BATTLES: money.late_gifts_score}, signs=("wrong_score",), gifts=GIFTS
+    ),
+    "windows_ignored": Mutant(
+        {"engagement.domain.battle_rules": money.windows_ignored},
+        signs=("wrong_score",),
+        gifts=GIFTS,
+    ),
+    "one_room_hears_no_end": Mutant(
+        {"engagement.processors.battle_telling": money.one_room_hears_no_end},
+        signs=("room_end",),
+        gifts=GIFTS,
+    ),
+    "outcomes_always_good": Mutant(
+        {"engagement.gateway.outcomes": money.outcomes_always_good},
+        signs=("told_paid",),
+        gifts=GIFTS,
+    ),
+    "wallets_shown_richer": Mutant(
+        {"engagement.database.ledger_queries": money.wallets_shown_richer},
+        signs=("wrong_wallet",),
+        gifts=GIFTS,
+    ),
+    "some_gifts_not_on_the_board": Mutant(
+        {"projections.gifts": money.some_gifts_not_on_the_board},
+        signs=("wrong_leaders",),
+        gifts=GIFTS,
     ),
 }
 
