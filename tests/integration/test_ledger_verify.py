@@ -14,7 +14,6 @@ from engagement.database.connection import create_engine
 from engagement.database.ledger_queries import LedgerQueries
 from engagement.domain import battle_requests as battles
 from engagement.domain import ledger_requests as asks
-from engagement.domain import limits
 from engagement.domain.battle_events import ScoreWindow, Side
 from engagement.domain.battle_requests import BattleAsked, BattleEnvelope
 from engagement.domain.catalogue import GiftTerms
@@ -254,10 +253,9 @@ async def test_a_row_that_does_not_follow_from_the_requests_is_named(
 
 
 async def test_what_is_decided_and_not_told_yet_is_in_the_outbox_or_missed(
-    bed: LedgerBed, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    bed: LedgerBed, database: AsyncEngine
 ) -> None:
     """A worker that is killed between commit and telling leaves this behind."""
-    monkeypatch.setattr(limits, "VERIFY_WAIT_S", 0.5)
     writer = LogWriter(bed.settings.bootstrap_servers, client_id="tests")
     await writer.start()
     engine = create_engine(bed.settings, pool_size=1)
