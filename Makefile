@@ -2,7 +2,9 @@
 # make test    the whole suite
 # make check   format, lint, types, import rules, unit and property tests
 # make bench   latency, throughput and fan-out as ratios
-# make faults  200,000 requests while everything is being killed, and a checker
+# make faults  250,000 requests, 50,000 of them gifts, while everything is being killed, and a
+#              checker; workers that sleep; 100 battles at once; fifty hands in one wallet
+# make faults-full  a million gifts and 500 kills: it takes an hour
 
 SHELL  := /bin/bash
 PYTHON ?= python3
@@ -11,7 +13,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check
 WEB    := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: demo test check bench faults install dev format clean
+.PHONY: demo test check bench faults faults-full install dev format clean
 
 demo: $(VENV)/.installed
 	@exec $(BIN)/engagement demo
@@ -36,7 +38,13 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(BENCH)
 
 faults: $(VENV)/.dev
-	$(BIN)/python -m tests.faults $(FAULTS)
+	$(BIN)/python -m tests.faults everything $(FAULTS)
+	$(BIN)/python -m tests.faults sleepers $(FAULTS)
+	$(BIN)/python -m tests.faults battles $(FAULTS)
+	$(BIN)/python -m tests.faults.money.double_spend $(FAULTS)
+
+faults-full: $(VENV)/.dev
+	$(BIN)/python -m tests.faults full --results docs/results $(FAULTS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -12,9 +12,11 @@ from tests.conftest import free_ports
 
 from . import convict
 from .checker import judge_run
+from .money import double_spend
 from .run import Options, run
 
 PORTS = 50
+ROUNDS = 25
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(480)]
 
 
@@ -32,8 +34,9 @@ async def test_every_acknowledged_request_is_there_once_whatever_is_killed(
 ) -> None:
     seed = random.SystemRandom().randrange(1, 1 << 31)
     options = Options(
-        requests=20_000,
-        kills=10,
+        requests=16_000,
+        gifts=4_000,
+        kills=12,
         pauses=2,
         seconds=42,
         seed=seed,
@@ -47,11 +50,25 @@ async def test_every_acknowledged_request_is_there_once_whatever_is_killed(
     assert verdict["ok"], f"seed {seed}: {verdict['anomalies']} {verdict['examples']}"
     assert sum(count for what, count in outcome.faults.items() if what.startswith("kill")) >= 8
     assert verdict["looked_at"]["acknowledged"] > 19_000
+    assert verdict["looked_at"]["gifts_paid"] > 3_000
+    assert verdict["looked_at"]["battles_ended"] > 10
+    assert not any(outcome.verified.values()), outcome.verified
     assert not outcome.server_errors
     assert not outcome.never_came_back
 
 
-@pytest.mark.parametrize("mutant", ["commit_before_written", "resume_misses_one"])
+async def test_a_wallet_pays_for_one_gift_whoever_asks_at_the_same_moment(
+    directory: Path,
+) -> None:
+    found = await double_spend.run(ROUNDS, directory, free_ports(PORTS)[0], print)
+
+    assert not found["wrong"]
+    assert found["ok"], found
+
+
+@pytest.mark.parametrize(
+    "mutant", ["commit_before_written", "resume_misses_one", "outbox_forgotten"]
+)
 def test_a_bug_in_the_product_is_found(mutant: str) -> None:
     result = convict.try_mutant(mutant, first_port=free_ports(PORTS)[0])
 

@@ -207,12 +207,12 @@ async def _frame(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
 
 
 async def run(
-    rounds: int, directory: Path, first_port: int, say: Callable[[str], None]
+    rounds: int, directory: Path, first_port: int, say: Callable[[str], None], seed: int = 0
 ) -> dict[str, Any]:
     """An instance with two gateways, all rounds, and the verdict."""
     instance = Instance(directory, ports_from(first_port), ENGAGEMENT_GATEWAYS=str(GATEWAYS))
     history = History(directory / "history.jsonl")
-    seed = random.SystemRandom().randrange(1, 1 << 31)
+    seed = seed or random.SystemRandom().randrange(1, 1 << 31)
     try:
         await instance.start(GATEWAYS)
         gateways = instance.gateways(GATEWAYS)
@@ -257,6 +257,7 @@ def main(arguments: list[str]) -> int:
     """0 when every round paid once."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.money.double_spend")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seed", type=int, default=0, help="0 draws one")
     parser.add_argument("--port", type=int, default=28_250, help="first of 50 ports")
     parser.add_argument("--results", type=Path, help="write double-spend.json here")
     chosen = parser.parse_args(arguments)
@@ -264,7 +265,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="double-spend-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        found = asyncio.run(run(chosen.rounds, directory, chosen.port, console.print))
+        found = asyncio.run(run(chosen.rounds, directory, chosen.port, console.print, chosen.seed))
     console.print(found)
     if chosen.results:
         pretty = msgspec.json.format(msgspec.json.encode(found), indent=2)
