@@ -251,6 +251,10 @@ class FakeGateway:
             view = {"account": account, "coins": self.money.coins(account), "held": 0}
             return JSONResponse(view)
 
+        @app.get("/v1/hosts/{host}/earnings")
+        async def earnings(host: str) -> JSONResponse:
+            return JSONResponse({"host": host, "coins": sum(self.money.sent.values()) // 2})
+
         @app.get("/v1/rooms/{room}/leaderboard")
         async def leaderboard(room: str, period: str) -> JSONResponse:
             items = self.money.leaderboard()[: 1 if period == "day" else None]

@@ -89,6 +89,41 @@ async def test_the_host_removes_mutes_bans_and_lifts(page: Page, gateway: FakeGa
     assert kinds == ["viewer.mute", "viewer.ban", "viewer.unban", "comment.remove"]
 
 
+async def test_the_host_lets_a_comment_through_that_waited(
+    page: Page, gateway: FakeGateway
+) -> None:
+    await watch(page, gateway, "/rooms/demo/host")
+    held = [
+        gateway.fact("comment.held", events.CommentHeld(text, "word list"), actor="eve")
+        for text in ("perhaps", "no way")
+    ]
+    for fact in [*held, held[0]]:
+        frame = {"t": "events", "cursor": gateway.cursor, "events": [fact]}
+        await gateway.broadcast(frame)
+    waiting = page.locator("[data-held-id]")
+    await expect(waiting).to_have_count(2)
+    await expect(waiting.first).to_contain_text("eve perhaps")
+    await waiting.first.get_by_role("button", name="Let through").click()
+    await waiting.last.get_by_role("button", name="Remove").click()
+    sent = [(one["type"], one["data"]["target"]) for one in gateway.requests[-2:]]
+    assert sent == [("comment.release", held[0]["id"]), ("comment.remove", held[1]["id"])]
+    await gateway.say("perhaps", id=held[0]["id"], actor="eve")
+    await expect(page.locator(f'[data-event-id="{held[0]["id"]}"]')).to_contain_text("perhaps")
+    await expect(page.get_by_text("Waiting for you")).to_be_hidden()
+
+
+async def test_the_host_is_told_of_gifts_and_earnings(page: Page, gateway: FakeGateway) -> None:
+    await watch(page, gateway, "/rooms/demo/host")
+    whale = await gateway.gift("zoe", "whale")
+    for _ in range(3):
+        await gateway.gift("kai", "rose", 4)
+    ended = await gateway.tell("gift.combo.ended", gateway.money.end_combo("kai", "rose"))
+    await expect(page.locator(f'[data-event-id="{whale}"]')).to_have_text("zoe sent Aurora Whale")
+    await expect(page.locator(f'[data-event-id="{ended}"]')).to_have_text("kai sent 12 × Rose")
+    earned = page.locator(".figure-card", has_text="coins earned")
+    await expect(earned).to_contain_text("7,506", timeout=15_000)
+
+
 async def test_the_host_ends_and_opens_the_live(page: Page, gateway: FakeGateway) -> None:
     await watch(page, gateway, "/rooms/demo/host")
     await page.get_by_role("button", name="End this live").click()

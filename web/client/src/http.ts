@@ -105,6 +105,11 @@ export class Api {
     return this.#call("GET", `/v1/accounts/${part(account)}`);
   }
 
+  /** What a host has earned ever, reversals taken off: for the host, or a service. */
+  earnings(host: string): Promise<{ host: string; coins: number }> {
+    return this.#call("GET", `/v1/hosts/${part(host)}/earnings`);
+  }
+
   battle(battle: string): Promise<BattleSnapshot> {
     return this.#call("GET", `/v1/battles/${part(battle)}`);
   }

@@ -16,7 +16,7 @@ import {
   type ServerFrame,
   type Snapshot,
 } from "./frames.js";
-import type { LiveEvent } from "./generated/events.js";
+import type { EventOf, LiveEvent } from "./generated/events.js";
 import type { RequestData, RequestType } from "./generated/requests.js";
 import { isTemporary, Outbox, type OutboxOptions } from "./outbox.js";
 import type { Playhead } from "./playhead.js";
@@ -65,6 +65,8 @@ export type RoomEvents = {
   event: [event: LiveEvent, release: Release<LiveEvent>];
   /** An event that arrived, long before or at its release. */
   arrival: [event: LiveEvent];
+  /** For hosts and moderators: a comment that waits for them. If let through it comes as an event. */
+  held: [event: EventOf<"comment.held">];
   /** The room's state, new: on the first connection, and when events were missed (`gap`). */
   snapshot: [snapshot: Snapshot, gap: boolean];
   state: [state: ConnectionState];
@@ -343,6 +345,8 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #arrive(event: LiveEvent): void {
+    // Nothing that happened in the room yet; what may happen has the same id.
+    if (event.type === "comment.held") return this.emit("held", event);
     const echo = this.#echoes.get(event.id);
     if (echo !== undefined) this.#echo(echo, "shown");
     if (event.type === "gift.sent") this.#settle({ id: event.causationid ?? event.id, status: "paid" });

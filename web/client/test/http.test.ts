@@ -43,10 +43,12 @@ describe("HTTP calls", () => {
     await api.leaderboard("r", "day", 3);
     await api.timeline("r", 10, "a b");
     await api.comments("r", 7);
+    await api.earnings("ana");
     assert.deepEqual(asked.map((one) => one.url.slice(url.length)), [
       "/v1/rooms/r/leaderboard?period=day&limit=3",
       "/v1/rooms/r/timeline?limit=10&after=a+b",
       "/v1/rooms/r/comments?limit=7",
+      "/v1/hosts/ana/earnings",
     ]);
   });
 

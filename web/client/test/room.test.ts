@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { connect, SyntheticPlayhead, type Echo, type Room, type RoomOptions } from "../src/index.js";
-import { anchor, comment, settled, World } from "./world.js";
+import { anchor, comment, event, settled, World } from "./world.js";
 
 const URL_OF_GATEWAY = "https://live.example";
 
@@ -349,6 +349,18 @@ describe("releasing", () => {
     world.socket.tell({ t: "events", cursor: "0-1", events });
     await world.pass(50);
     assert.deepEqual(world.socket.frames("send"), []);
+  });
+
+  test("a comment that waits for a moderator is told apart, and shown once it is let through", async () => {
+    const world = new World();
+    const { room, seen } = await live(world);
+    const held: string[] = [];
+    room.on("held", (event) => held.push(event.data.text));
+    const data = { text: "perhaps", reason: "word list" };
+    world.socket.tell({ t: "events", cursor: "0-1", events: [event("comment.held", data, { id: "a" })] });
+    assert.deepEqual([held, seen], [["perhaps"], []]);
+    world.socket.tell({ t: "events", cursor: "0-2", events: [comment("a")] });
+    assert.deepEqual(seen, ["a"]);
   });
 
   test("a listener that throws does not stop the others", async () => {

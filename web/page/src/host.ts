@@ -3,6 +3,7 @@ import { Api, ApiError, Combos, connect, isBattleEvent, type Combo, type EventOf
 import { giftImage } from "./art.js";
 import { BattleDesk } from "./battle-desk.js";
 import { CommentList } from "./comments.js";
+import { HeldComments } from "./held.js";
 import { el } from "./dom.js";
 import { count } from "./format.js";
 import { developmentToken, identify, isDevelopment } from "./identity.js";
@@ -15,6 +16,7 @@ const RATE_WINDOW_MS = 60_000;
 const SILENCED_MAX = 100;
 const NOTICE_MS = 5_000;
 const BATTLE_DRAW_MS = 250;
+const EARNINGS_MS = 5_000;
 
 export function showHost(app: HTMLElement, name: string): void {
   const frame = shell(app, name, "host");
@@ -69,6 +71,7 @@ class HostDesk {
   #api: Api;
   #battles: BattleDesk;
   #combos = new Combos();
+  #held: HeldComments;
   #frame: Shell;
   #comments: CommentList;
   #removed = new Set<string>();
@@ -78,6 +81,7 @@ class HostDesk {
   #online = el("b", {}, "–");
   #likes = el("b", {}, "–");
   #rate = el("b", {}, "0");
+  #earned = el("b", {}, "–");
   #commentsMs: number[] = [];
   #host: string;
 
@@ -90,6 +94,7 @@ class HostDesk {
     // No playhead: the host is where the media time comes from, so everything is shown at once.
     this.#room = connect(name, { url: location.origin, token });
     this.#api = new Api({ url: location.origin, token });
+    this.#held = new HeldComments((type, target) => void this.#room.send(type, { target }).then((outcome) => this.#tell(outcome)));
     const serverMs = () => this.#room.server.at(this.#room.now());
     this.#battles = new BattleDesk(this.#api, name, serverMs, (text) => this.#say(text));
     frame.head.append(new StatusPill(this.#room).root);
@@ -98,8 +103,9 @@ class HostDesk {
       el(
         "aside",
         { class: "desk" },
-        el("div", { class: "figure-cards" }, figure(this.#online, "watching"), figure(this.#likes, "likes"), figure(this.#rate, "comments a minute")),
+        el("div", { class: "figure-cards" }, figure(this.#online, "watching"), figure(this.#likes, "likes"), figure(this.#rate, "comments a minute"), figure(this.#earned, "coins earned")),
         this.#battles.root,
+        this.#held.root,
         el("section", { class: "card" }, el("h2", {}, "Muted and banned"), this.#nobody, this.#silenced),
         this.#endButton(name),
         this.#notice,
@@ -108,6 +114,8 @@ class HostDesk {
     );
     this.#listen();
     setInterval(() => this.#countRate(), 1_000);
+    void this.#countEarnings();
+    setInterval(() => void this.#countEarnings(), EARNINGS_MS);
     setInterval(() => this.#battles.draw(performance.now()), BATTLE_DRAW_MS);
   }
 
@@ -119,7 +127,9 @@ class HostDesk {
       this.#likes.textContent = count(snapshot.likes);
       this.#battles.reset(snapshot.battle);
     });
+    this.#room.on("held", (event) => this.#held.add(event));
     this.#room.on("event", (event, release) => {
+      this.#held.decided(event);
       if (event.type === "comment.posted") {
         this.#commentsMs.push(Date.parse(event.time));
         this.#comments.add(event, release, event.actorid === this.#host, this.#removed.has(event.id));
@@ -206,6 +216,15 @@ class HostDesk {
     const sinceMs = this.#room.server.at(this.#room.now()) - RATE_WINDOW_MS;
     this.#commentsMs = this.#commentsMs.filter((ms) => ms > sinceMs);
     this.#rate.textContent = count(this.#commentsMs.length);
+  }
+
+  async #countEarnings(): Promise<void> {
+    try {
+      const { coins } = await this.#api.earnings(this.#host);
+      this.#earned.textContent = count(coins);
+    } catch {
+      // Of an earlier look, until the next one.
+    }
   }
 
   #endButton(name: string): HTMLElement {
