@@ -146,7 +146,7 @@ async def senders_by(
 ) -> list[dict[str, Any]]:
     """Senders by coins of a session as far as a place in media order, what they got back taken off.
 
-    Reads every gift of the session so far: 100,000 of them take half a second.
+    Reads every gift of the session so far: 100,000 of them take 0.35 s of a core.
     """
     line = TIMELINE.c
     place = tuple_(line.epoch, line.pts_ms, line.partition, line.offset)

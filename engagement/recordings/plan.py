@@ -167,7 +167,8 @@ def _frame(
 
 def _clock_points(rows: Sequence[Row]) -> list[Point]:
     """Rows that define the clock; all that have an offset when none of the better ones do."""
-    timed = [row for row in rows if row.media_offset_ms is not None]
+    # A line says its offset once, though it may be a gift and a comment.
+    timed = {row.line: row for row in rows if row.media_offset_ms is not None}.values()
     bearing = [row for row in timed if row.bears_clock] or timed
     return [Point(row.sent_us / 1000, float(row.media_offset_ms or 0)) for row in bearing]
 

@@ -188,6 +188,7 @@ async def test_the_state_of_a_room_is_what_it_was_at_that_media_time(
         "likes": 5,
         "comments": [],
         "top_senders": [],
+        "combos": [],
         "battle": None,
         "epoch": 1,
         "at_ms": 35,
