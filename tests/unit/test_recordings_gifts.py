@@ -314,6 +314,7 @@ def test_a_battle_is_told_with_scores_that_only_grow_and_one_end(tmp_path: Path)
     ]
     assert [each.revision for each in (started, *scores)] == [1, 2, 3, 4]
     assert (ended.final_revision, ended.result, ended.winner) == (5, "win", "a_them")
+    assert ended.totals == {"r": 5, "a_them": 9}
 
 
 def test_a_battle_without_an_end_ends_at_its_deadline_or_with_the_recording(tmp_path: Path) -> None:
