@@ -14,6 +14,7 @@ A run directory holds JSON lines:
     ``try``    c, at, ids, via: one call left the client (c numbers calls, at is monotonic ns;
                ``altered``: with another body than the one that the ids belong to)
     ``ans``    c, at, st: its answers, one status per id (see `Status` below)
+    ``unopened`` user, why: a sender's socket that did not open
     ``told``   id, st: what became of a gift, as its sender's socket was told later
     ``fault``  what (kill, stop, continue), kind, at
     ``poison`` topic, partition, offset: a garbage record that the run itself wrote (every one

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from .evidence import UNKNOWN, Ask
-from .history import History
+from .history import History, now
 from .plan import Call
 
 CALL_TIMEOUT_S = 10.0
@@ -195,7 +195,8 @@ class SocketSender:
                 )
                 while (await self._frame())["t"] != "hello":
                     pass
-        except (aiohttp.ClientError, OSError, TimeoutError, ConnectionError):
+        except (aiohttp.ClientError, OSError, TimeoutError, ConnectionError) as error:
+            self._history.note("unopened", user=self.user, why=repr(error)[:200], at=now())
             await self.close()
             return False
         return True
