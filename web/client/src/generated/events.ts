@@ -223,6 +223,7 @@ export interface GiftReversed {
   session: string;
   sent: string;
   reason: string;
+  count?: number;
 }
 
 /** A paid gift; `count` is what this tap adds, never a running total. */
