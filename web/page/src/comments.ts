@@ -7,7 +7,7 @@ import { setIdentity } from "./strip.js";
 import { refusal } from "./words.js";
 
 /** What is above them has been read, or scrolled by. */
-const COMMENTS_MAX = 60;
+const COMMENTS_MAX = 200;
 const REMOVED_TEXT = "Comment removed";
 
 export interface CommentListOptions {
