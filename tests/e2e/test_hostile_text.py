@@ -111,7 +111,7 @@ async def test_hostile_texts_are_shown_as_they_are(page: Page, gateway: FakeGate
         assert shown == {event_id: [text, text] for event_id, text in told.items()}
     await page.mouse.move(200, 600)
     assert await page.evaluate("window.pwned") is None
-    foreign = ".comments :not(ol, li, span), .strip :not(div, span)"
+    foreign = ".comments :not(ol, li, span), .strip :not(div, span, canvas)"
     assert await page.locator(foreign).count() == 0
     assert await page.locator("h1").text_content() == CORPUS[0]
     assert await page.evaluate("window.violations") == []
