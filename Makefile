@@ -13,7 +13,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check
 WEB    := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: demo test check bench faults faults-full install dev format clean
+.PHONY: demo test check lint bench faults faults-full install dev format clean
 
 demo: $(VENV)/.installed
 	@exec $(BIN)/engagement demo
@@ -27,12 +27,14 @@ test: $(VENV)/.dev
 	@$(BIN)/engagement prepare
 	$(BIN)/python -m pytest $(PYTEST)
 
-check: $(VENV)/.dev
+check: lint
+	$(BIN)/python -m pytest -q tests/unit tests/property
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/unit tests/property
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(BENCH)
