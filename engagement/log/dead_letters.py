@@ -19,7 +19,7 @@ DEAD_LETTER_PARTITION = 0
 _VALUE_BYTES_MAX = RECORD_BYTES_MAX - 16 * 1024
 """Our headers and the key go beside it; of a larger record its position must do."""
 
-Letter = tuple[str, int, bytes | None, bytes, tuple[tuple[str, bytes], ...]]
+Letter = tuple[str, int, bytes | None, Any, tuple[tuple[str, bytes], ...]]
 """Topic, partition, key, value and headers of a record."""
 
 
@@ -39,8 +39,8 @@ def dead_letter(record: Any, reason: str) -> Letter:
         ("partition", str(record.partition).encode()),
         ("offset", str(record.offset).encode()),
     )
-    key, value = record.key, record.value or b""
-    if len(value) + len(key or b"") > _VALUE_BYTES_MAX:
+    key, value = record.key, record.value
+    if len(value or b"") + len(key or b"") > _VALUE_BYTES_MAX:
         key, value = None, b""
     return DEAD_LETTER_TOPIC, DEAD_LETTER_PARTITION, key, value, headers
 

@@ -23,7 +23,7 @@ from engagement.log.dead_letters import dead_letter
 from engagement.log.topics import BATTLE_REQUESTS_TOPIC, partition_of
 from engagement.processors.battle_telling import BattleTelling
 from engagement.processors.battle_timers import BattleTimers
-from engagement.processors.outbox import OutRecord
+from engagement.processors.outbox import OutRecord, letter_record
 from engagement.processors.transacted import Record, Transaction
 
 log = structlog.get_logger()
@@ -133,7 +133,7 @@ class BattleDecider:
                 reasons.append("a battle of another partition")
         if reasons:
             told = "; ".join(reasons[:10])
-            telling.set_aside(OutRecord(*dead_letter(record, told)))
+            telling.set_aside(letter_record(dead_letter(record, told)))
             log.warning("battles.poison", offset=record.offset, reasons=told)
         return asked
 

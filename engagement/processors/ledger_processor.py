@@ -30,7 +30,7 @@ from engagement.log.topics import (
     partition_of,
 )
 from engagement.processors import metrics
-from engagement.processors.outbox import OutRecord
+from engagement.processors.outbox import OutRecord, letter_record
 from engagement.processors.subject_records import fact_record
 from engagement.processors.transacted import Record, Transaction
 
@@ -155,7 +155,7 @@ class _Telling:
         envelope, poison = read_money_requests(record.value, self._partition, self._partitions)
         if poison:
             reasons = "; ".join(error.reason for error in poison[:10])
-            self._dead.append(OutRecord(*dead_letter(record, reasons)))
+            self._dead.append(letter_record(dead_letter(record, reasons)))
             log.warning("ledger.poison", offset=record.offset, reasons=reasons)
         return envelope
 

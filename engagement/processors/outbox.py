@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from engagement.domain import limits
+from engagement.log.dead_letters import Letter
 
 Header = tuple[str, bytes]
 
@@ -45,6 +46,12 @@ class Log(Protocol):
     def acknowledged(self, topic: str, partition: int) -> Awaitable[object]:
         """Done when all appended so far is on the log; raises UnavailableError."""
         ...
+
+
+def letter_record(letter: Letter) -> OutRecord:
+    """A dead letter as the outbox keeps it: a record without a value has an empty one there."""
+    topic, partition, key, value, headers = letter
+    return OutRecord(topic, partition, key, value or b"", headers)
 
 
 def encode_records(records: Sequence[OutRecord]) -> bytes:
