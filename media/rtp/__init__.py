@@ -1,0 +1,1 @@
+"""RTP and RTCP without I/O: packets, loss, repair, frames. Knows nothing of sockets or sessions."""
