@@ -37,3 +37,6 @@ class EncodedFrame(Struct, frozen=True):
     AAC: the raw frame without ADTS."""
     config: bytes = b""
     """AAC: AudioSpecificConfig (ISO 14496-3, 1.6.2.1)."""
+    dts_ms: float | None = None
+    """Decode time on the line of `pts_ms`, for streams with B-frames; None: frames are shown in
+    the order in which they come, at `pts_ms`."""

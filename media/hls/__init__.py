@@ -1,0 +1,1 @@
+"""HLS and low-latency HLS from encoded frames: parts, playlists, recordings. Nothing is decoded."""
