@@ -13,6 +13,7 @@ import pytest
 
 from engagement.domain.media_time import RTP_MODULUS
 from engagement.errors import BadRequestError, ConflictError, EngagementError, NotFoundError
+from media.embedded import EmbeddedEngine
 from media.engine import (
     ClockMoved,
     MediaEngine,
@@ -28,6 +29,7 @@ from media.engine import (
     ViewerLeft,
 )
 from media.synthetic import SyntheticEngine
+from tests.webrtc_clients import Publisher
 
 WAIT_S = 10.0
 
@@ -66,7 +68,52 @@ async def synthetic_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]
         await engine.close()
 
 
-STAGES: dict[str, Any] = {"synthetic": synthetic_stage}
+class EmbeddedStage:
+    """A publisher in Python, over real ICE and DTLS on loopback."""
+
+    def __init__(self, engine: EmbeddedEngine) -> None:
+        self.engine = engine
+        self.publishers: list[Publisher] = []
+
+    async def publish(self, room: str) -> SessionId:
+        return await self._publish(room, f"host-{len(self.publishers)}")
+
+    async def republish(self, room: str) -> None:
+        await self._publish(room, f"host-{len(self.publishers) - 1}")
+
+    async def _publish(self, room: str, who: str) -> SessionId:
+        publisher, listener = Publisher(), Listener(self.engine)
+        granted = []
+
+        async def exchange(offer: str) -> str:
+            grant = await self.engine.publish(PublishRequest(room, "whip", who, offer))
+            self.publishers.append(publisher)
+            granted.append(grant.session)
+            assert grant.answer_sdp is not None
+            return grant.answer_sdp
+
+        try:
+            await publisher.publish(exchange)
+        except BaseException:
+            await publisher.close()
+            raise
+        await listener.until(lambda e: isinstance(e, StreamStarted) and e.session == granted[0])
+        return granted[0]
+
+
+@asynccontextmanager
+async def embedded_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
+    engine = EmbeddedEngine(addresses=("127.0.0.1",))
+    await engine.start(newest_epochs)
+    stage = EmbeddedStage(engine)
+    try:
+        yield stage
+    finally:
+        await asyncio.gather(*(publisher.close() for publisher in stage.publishers))
+        await engine.close()
+
+
+STAGES: dict[str, Any] = {"synthetic": synthetic_stage, "embedded": embedded_stage}
 
 
 @pytest.fixture(params=STAGES)

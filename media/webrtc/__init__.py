@@ -1,0 +1,1 @@
+"""WebRTC sessions: publishers and viewers whose packets are forwarded, never decoded."""
