@@ -81,6 +81,22 @@ class Settings(BaseSettings):
         description="Rooms that have a synthetic host when media starts, as JSON list.",
     )
 
+    media_viewers_max: int = Field(
+        100, ge=1, le=1000, description="WebRTC viewers of one media process; the next get 503."
+    )
+    media_joins_per_s: float = Field(
+        20, gt=0, description="WebRTC sessions that one media process admits per second."
+    )
+    media_addresses: list[str] = Field(
+        default_factory=list,
+        description="IP addresses for WebRTC media, as JSON list; empty: all but loopback.",
+    )
+    media_ice_servers: list[dict[str, str]] = Field(
+        default_factory=list,
+        description="STUN and TURN servers of the media process, as JSON list of objects with "
+        "`urls`, `username` and `credential`.",
+    )
+
     moderation_deny: list[str] = Field(default_factory=list, description="Words that deny.")
     moderation_hold: list[str] = Field(default_factory=list, description="Words that hold.")
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 
-from engagement.database.connection import create_engine
+from engagement.database.connection import BY_KEY, create_engine
 from engagement.observability import configure_logging, serve_metrics
 from engagement.settings import Settings
 from projections.runner import Projector
@@ -16,7 +16,7 @@ async def run(settings: Settings) -> None:
     serve_metrics(settings.metrics_port)
     # Effect and position are one transaction: one that a crash of the database loses is folded
     # again. So nobody waits for the disk at every commit.
-    engine = create_engine(settings, pool_size=1, synchronous_commit="off", plan_cache_mode="auto")
+    engine = create_engine(settings, pool_size=1, synchronous_commit="off", **BY_KEY)
     projector = Projector(
         engine, settings.bootstrap_servers, name=f"{os.uname().nodename}/{os.getpid()}"
     )

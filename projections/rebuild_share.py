@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from engagement.database.connection import create_engine
+from engagement.database.connection import BY_KEY, create_engine
 from engagement.domain.events import ROOM_TOPIC
 from engagement.errors import UnavailableError
 from engagement.log.reader import LogReader
@@ -78,9 +78,7 @@ class RebuildShare:
 
 
 async def _fold(share: _Share) -> None:
-    engine = create_engine(
-        settings(), pool_size=1, synchronous_commit="off", plan_cache_mode="auto"
-    )
+    engine = create_engine(settings(), pool_size=1, synchronous_commit="off", **BY_KEY)
     try:
         async with (
             LogReader(settings().bootstrap_servers, ROOM_TOPIC) as reader,

@@ -163,10 +163,11 @@ class _Folding:
             metrics.LAG.set(self._reader.lag(self.positions))
 
     async def _collect(self) -> Collected:
-        """Up to PROJECTION_BATCH_RECORDS records, at most once in PROJECTION_BATCH_MS."""
+        """Up to PROJECTION_BATCH_RECORDS records, fewer at most once in PROJECTION_BATCH_MS."""
         await asyncio.sleep(self._next_at_s - time.monotonic())
         records = await self._reader.fetch(limits.PROJECTION_BATCH_RECORDS, _FETCH_MS)
-        self._next_at_s = time.monotonic() + limits.PROJECTION_BATCH_MS / 1000
+        if len(records) < limits.PROJECTION_BATCH_RECORDS / 2:
+            self._next_at_s = time.monotonic() + limits.PROJECTION_BATCH_MS / 1000
         starts = dict(self._read)
         batch = Batch(PROJECTIONS)
         batch.fold(records, self._facts, starts)

@@ -6,7 +6,7 @@ import signal
 import uvloop
 
 from engagement.database import ledger_store
-from engagement.database.connection import create_engine
+from engagement.database.connection import BY_KEY, create_engine
 from engagement.observability import configure_logging
 from engagement.processors.ledger_processor import LedgerDecider
 from engagement.processors.real_engines import RealEngines, process_name
@@ -18,7 +18,7 @@ async def main() -> None:
     """Until SIGTERM."""
     known = settings()
     configure_logging(known, f"ledger-{known.worker_id}")
-    engine = create_engine(known, pool_size=1, plan_cache_mode="auto")
+    engine = create_engine(known, pool_size=1, **BY_KEY)
     engines = RealEngines(known.bootstrap_servers, engine, name=process_name(known.worker_id))
     processor = TransactedProcessor(engines, LedgerDecider(ledger_store, known.partitions))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, processor.stop)

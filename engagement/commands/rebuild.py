@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from engagement.commands.progress import counted
-from engagement.database.connection import create_engine
+from engagement.database.connection import BY_KEY, POOL_SIZE, create_engine
 from engagement.errors import BadRequestError
 from engagement.settings import Settings
 from projections.projection import Projection
@@ -49,7 +49,7 @@ def rebuild(settings: Settings, name: str | None) -> int:
 
 async def _rebuild(settings: Settings, name: str | None) -> Rebuilt:
     projections = chosen(name)
-    engine = create_engine(settings, synchronous_commit="off", plan_cache_mode="auto")
+    engine = create_engine(settings, pool_size=POOL_SIZE, synchronous_commit="off", **BY_KEY)
     try:
         with counted("rebuilding " + (name or "all")) as tell:
             return await rebuild_projections(

@@ -13,8 +13,7 @@ _BATTLES: Final = """SELECT battle, state FROM battles WHERE battle = ANY($1)"""
 _WATCHED: Final = """SELECT state FROM battles WHERE "partition" = $1 AND status = 'open'"""
 _SAVE: Final = """
     INSERT INTO battles (battle, "partition", status, state)
-    SELECT battle, $1, status, state
-    FROM unnest($2::text[], $3::text[], $4::bytea[]) AS given(battle, status, state)
+    SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::bytea[])
     ON CONFLICT (battle) DO UPDATE SET status = excluded.status, state = excluded.state
 """
 _POINTS: Final = """
@@ -72,12 +71,13 @@ async def watched(connection: Any, partition: int) -> list[BattleState]:
 
 async def save(
     connection: Any,
-    partition: int,
     battles: Mapping[str, BattleState],
+    homes: Mapping[str, int],
     taking: Mapping[str, bool],
     given: Mapping[PointsKey, int],
 ) -> None:
-    """Write battles, and all points of whoever gave. `taking`: which of them held rooms before.
+    """Write battles, and all points of whoever gave. `homes`: their partitions; `taking`: which of
+    them held rooms before.
 
     Raises BrokenInvariantError when a battle has started in a room that another one has taken.
     """
@@ -87,22 +87,24 @@ async def save(
     states = [battles[name] for name in names]
     await connection.execute(
         _SAVE,
-        partition,
         names,
+        [homes[name] for name in names],
         ["over" if is_over(state) else "open" for state in states],
         [msgspec.json.encode(state) for state in states],
     )
     if given:
         rows = sorted((*key, total) for key, total in given.items())
         await connection.execute(_SAVE_POINTS, *map(list, zip(*rows, strict=True)))
-    for name, state in zip(names, states, strict=True):
-        if takes_rooms(state) and not taking[name]:
-            rooms = sorted(side.room for side in state.sides)
+    # Freed first: what one battle of the batch gives up another one may have taken.
+    for name in names:
+        if taking[name] and not takes_rooms(battles[name]):
+            await connection.execute(_FREE, name)
+    for name in names:
+        if takes_rooms(battles[name]) and not taking[name]:
+            rooms = sorted(side.room for side in battles[name].sides)
             taken = await connection.fetch(_TAKE, rooms, name)
             if len(taken) < len(rooms):
                 raise BrokenInvariantError(f"{name} has started in rooms that it cannot have")
-        elif taking[name] and not takes_rooms(state):
-            await connection.execute(_FREE, name)
 
 
 def _is_known(state: BattleState) -> bool:

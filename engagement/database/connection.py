@@ -21,6 +21,16 @@ _SESSION: Final = {
     "idle_in_transaction_session_timeout": "10000",
 }
 
+BY_KEY: Final = {
+    # For sessions whose statements all go by an index, one plan each is enough; but one that is
+    # made while a table is empty scans it, and still does when it has a million rows.
+    "plan_cache_mode": "auto",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""Run-time parameters of sessions that look rows up by key and do nothing else."""
+
 
 def asyncpg_dsn(dsn: str) -> str:
     """A connection URL as asyncpg takes it; raises ValueError unless it is PostgreSQL's."""

@@ -28,14 +28,21 @@ _MOVE: Final = text("""
 )
 
 _KEEP: Final = """
-    WITH numbered AS (
-        UPDATE decider_positions SET next_row = next_row + 1
-        WHERE topic = $1 AND "partition" = $2 RETURNING next_row - 1 AS number
+    WITH given AS (
+        SELECT * FROM unnest($2::integer[], $3::bytea[]) AS row("partition", records)
+    ), numbered AS (
+        UPDATE decider_positions AS position SET next_row = next_row + 1 FROM given
+        WHERE topic = $1 AND position."partition" = given."partition"
+        RETURNING position."partition", next_row - 1 AS number
     )
     INSERT INTO outbox (topic, "partition", number, records)
-    SELECT $1, $2, number, $3 FROM numbered RETURNING number
+    SELECT $1, "partition", number, records FROM numbered JOIN given USING ("partition")
+    RETURNING "partition", number
 """
-_FORGET: Final = """DELETE FROM outbox WHERE topic = $1 AND "partition" = $2 AND number <= $3"""
+_FORGET: Final = """
+    DELETE FROM outbox USING unnest($2::integer[], $3::bigint[]) AS told("partition", number)
+    WHERE topic = $1 AND outbox."partition" = told."partition" AND outbox.number <= told.number
+"""
 _LEFT: Final = text("""
     SELECT number, records FROM outbox
     WHERE topic = :topic AND "partition" = :partition ORDER BY number
@@ -49,14 +56,19 @@ class DeciderTransaction:
         self.connection = connection
         self._topic = topic
 
-    async def keep(self, partition: int, records: bytes) -> int:
-        """Put a row into the outbox; its number, one more than that of the row before."""
-        number: int = await self.connection.fetchval(_KEEP, self._topic, partition, records)
-        return number
+    async def keep(self, records: Mapping[int, bytes]) -> dict[int, int]:
+        """Put a row into each partition's outbox; its number, one more than of the row before."""
+        if not records:
+            return {}
+        rows = await self.connection.fetch(
+            _KEEP, self._topic, list(records), list(records.values())
+        )
+        return {row["partition"]: row["number"] for row in rows}
 
-    async def forget(self, partition: int, up_to: int) -> None:
-        """Take rows out that are on the log."""
-        await self.connection.execute(_FORGET, self._topic, partition, up_to)
+    async def forget(self, up_to: Mapping[int, int]) -> None:
+        """Take each partition's rows out that are on the log."""
+        if up_to:
+            await self.connection.execute(_FORGET, self._topic, list(up_to), list(up_to.values()))
 
 
 class DeciderStore:

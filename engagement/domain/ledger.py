@@ -167,6 +167,15 @@ class _RefusedError(Exception):
         self.code = code
 
 
+class Changed(Struct, frozen=True):
+    """Books of a partition, with the decisions that were posted to them."""
+
+    books: Books
+    loaded: frozenset[str]
+    """The accounts that were in the books before."""
+    decisions: list[Decision]
+
+
 def key_of(asked: MoneyAsked) -> RequestKey:
     """The scope of a request's id."""
     return asked.account, asked.request.id

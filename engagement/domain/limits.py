@@ -89,6 +89,9 @@ backlog would keep the others waiting."""
 DECIDED_BYTES_MAX: Final = 1024 * 1024
 """Of envelopes decided in one transaction: some 3,000 requests, half a second. A lease is renewed
 between transactions, so none may last as long as a lease."""
+DECIDE_MS: Final = 50
+"""At most one transaction in this time: what comes meanwhile costs little in the next one, and a
+transaction by itself costs what a dozen gifts do."""
 OUTBOX_ROWS_WAITING_MAX: Final = 64
 """Committed and not yet on the log; beyond it nothing more is decided until the log catches up."""
 
@@ -217,8 +220,9 @@ SESSION_TIMEOUT_S: Final = 10
 # --- projections -------------------------------------------------------------------------------
 PROJECTION_BATCH_RECORDS: Final = 4_000
 """Records folded into one transaction."""
-PROJECTION_BATCH_MS: Final = 20
-"""At most one transaction in this time: a thin batch waits to become thicker."""
+PROJECTION_BATCH_MS: Final = 100
+"""At most one transaction in this time, unless it is full: a thin batch waits to become thicker,
+and nobody watches projections frame by frame."""
 PROJECTOR_LEASE_S: Final = 5.0
 """A projector that was stopped or lost its machine is replaced after this; one that was killed,
 at once."""

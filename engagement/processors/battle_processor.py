@@ -51,13 +51,13 @@ class BattlesStore(Protocol):
     async def save(
         self,
         connection: Any,
-        partition: int,
         battles: Mapping[str, BattleState],
+        homes: Mapping[str, int],
         taking: Mapping[str, bool],
         given: Mapping[PointsKey, int],
     ) -> None:
-        """Write battles, and all points of whoever gave; `taking` says which of the battles held
-        their rooms before."""
+        """Write battles into their partitions (`homes`), and all points of whoever gave; `taking`
+        says which of the battles held their rooms before."""
         ...
 
 
@@ -82,25 +82,36 @@ class BattleDecider:
         self._changed: dict[int, list[BattleState]] = {}
 
     async def apply(
-        self, transaction: Transaction, partition: int, records: Sequence[Record]
-    ) -> list[OutRecord]:
-        """Decide about all requests of these envelopes, in order."""
+        self, transaction: Transaction, by_partition: Mapping[int, Sequence[Record]]
+    ) -> Mapping[int, Sequence[OutRecord]]:
+        """Decide about all requests of these envelopes, each partition's in order."""
         connection, store = transaction.connection, self._store
-        telling = BattleTelling(partition, self._partitions, self._clock)
-        asked = [self._read(record, telling) for record in records]
-        every = [each for of_record in asked for each in of_record]
-        battles = await store.load(connection, {each.battle for each in every})
+        tellings = {
+            partition: BattleTelling(partition, self._partitions, self._clock)
+            for partition in by_partition
+        }
+        asked = [
+            (partition, self._read(record, tellings[partition]))
+            for partition, records in by_partition.items()
+            for record in records
+        ]
+        every = [each for _, of_record in asked for each in of_record]
+        homes = {each.battle: partition for partition, of_record in asked for each in of_record}
+        battles = await store.load(connection, homes)
         taking = {name: takes_rooms(state) for name, state in battles.items()}
         rooms = rooms_asked_about(every, battles)
         taken = await store.taken_rooms(connection, rooms) if rooms else {}
         points = await store.points(connection, points_asked_about(every))
         batch = BattleBatch(battles, taken, points)
-        for of_record in asked:
+        for partition, of_record in asked:
             for state, decision in batch.take(of_record, self._now_us()):
-                telling.take(state, decision)
-        await store.save(connection, partition, battles, taking, batch.points)
-        self._changed[partition] = list(battles.values())
-        return telling.records()
+                tellings[partition].take(state, decision)
+        await store.save(connection, battles, homes, taking, batch.points)
+        for partition in by_partition:
+            self._changed[partition] = [
+                state for name, state in battles.items() if homes[name] == partition
+            ]
+        return {partition: telling.records() for partition, telling in tellings.items()}
 
     async def owned(self, transaction: Transaction, partition: int) -> None:
         """Learn which battles have a timer."""

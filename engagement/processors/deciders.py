@@ -10,7 +10,7 @@ import structlog
 
 from engagement.database import battle_store, ledger_store
 from engagement.database.battle_queries import BattleQueries
-from engagement.database.connection import create_engine
+from engagement.database.connection import BY_KEY, create_engine
 from engagement.domain import limits
 from engagement.domain.events import CLOCK_TOPIC
 from engagement.domain.ledger import BrokenInvariantError
@@ -32,7 +32,7 @@ class Deciders:
 
     def __init__(self, settings: Settings) -> None:
         # One connection each, for as long as the session lasts, and one for the timers' looks.
-        self._engine = create_engine(settings, pool_size=3, plan_cache_mode="auto")
+        self._engine = create_engine(settings, pool_size=3, **BY_KEY)
         engines = RealEngines(
             settings.bootstrap_servers, self._engine, name=process_name(settings.worker_id)
         )

@@ -3,7 +3,7 @@
 Everything that is decided is decided by `engagement.domain.ledger`; this loads, saves and encodes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from engagement.domain import limits
 from engagement.domain.battle_requests import BattleAsked, BattleEnvelope
 from engagement.domain.envelope import Accepted, ClockEntry, Envelope
 from engagement.domain.events import SubjectFact
-from engagement.domain.ledger import Books, Decision, Wanted, decide, post, wanted
+from engagement.domain.ledger import Books, Changed, Decision, Wanted, decide, post, wanted
 from engagement.domain.ledger_requests import Moment, MoneyAsked, MoneyEnvelope, TimePassed
 from engagement.domain.ledger_telling import tell
 from engagement.domain.names import derived_id
@@ -53,13 +53,12 @@ class _Hold(Struct):
 class BooksStore(Protocol):
     """Where the books are. `connection` is that of the transaction."""
 
-    async def load(self, connection: Any, partition: int, want: Wanted) -> Books:
-        """As much of the books as these requests need."""
+    async def load(self, connection: Any, want: Mapping[int, Wanted]) -> dict[int, Books]:
+        """As much of each partition's books as these requests need."""
+        ...
 
-    async def save(
-        self, connection: Any, books: Books, loaded: frozenset[str], decisions: Sequence[Decision]
-    ) -> None:
-        """Write what the decisions have changed; `loaded` are the accounts that were known."""
+    async def save(self, connection: Any, changed: Sequence[Changed]) -> None:
+        """Write what the decisions have changed."""
 
     async def battles_of(self, connection: Any, rooms: Iterable[str]) -> dict[str, str]:
         """The battles that have taken these rooms."""
@@ -80,28 +79,46 @@ class LedgerDecider:
         self._holds: dict[int, _Hold] = {}
 
     async def apply(
-        self, transaction: Transaction, partition: int, records: Sequence[Record]
-    ) -> list[OutRecord]:
-        """Decide about all requests of these envelopes, in order."""
-        telling = _Telling(partition, self._partitions)
-        envelopes = [envelope for record in records if (envelope := telling.read(record))]
-        want = wanted(asked for envelope in envelopes for asked in envelope.asks)
-        books = await self._store.load(transaction.connection, partition, want)
+        self, transaction: Transaction, by_partition: Mapping[int, Sequence[Record]]
+    ) -> Mapping[int, Sequence[OutRecord]]:
+        """Decide about all requests of these envelopes, each partition's in order."""
+        connection = transaction.connection
+        tellings = {each: _Telling(each, self._partitions) for each in by_partition}
+        envelopes = {
+            partition: [found for record in records if (found := tellings[partition].read(record))]
+            for partition, records in by_partition.items()
+        }
+        want = {partition: wanted(_asks(of_it)) for partition, of_it in envelopes.items()}
+        books = await self._store.load(connection, want)
+        rooms = {asked.room for of_it in envelopes.values() for asked in _asks(of_it) if asked.room}
+        battles = await self._store.battles_of(connection, rooms)
+        changed = [
+            self._decide(books[partition], of_it, battles, tellings[partition])
+            for partition, of_it in envelopes.items()
+        ]
+        await self._store.save(connection, changed)
+        for each in changed:
+            if any(decision.holds for decision in each.decisions):
+                await self.owned(transaction, each.books.partition)
+            metrics.observe_decisions(each.decisions)
+        return {partition: telling.records() for partition, telling in tellings.items()}
+
+    def _decide(
+        self,
+        books: Books,
+        envelopes: Sequence[MoneyEnvelope],
+        battles: Mapping[str, str],
+        telling: "_Telling",
+    ) -> Changed:
         loaded = frozenset(books.accounts)
         decisions: list[Decision] = []
-        rooms = {asked.room for envelope in envelopes for asked in envelope.asks if asked.room}
-        battles = await self._store.battles_of(transaction.connection, rooms)
         for envelope in envelopes:
             for asked in envelope.asks:
                 decision = decide(books, envelope, asked)
                 post(books, decision)
                 decisions.append(decision)
                 telling.take(envelope, decision, battles.get(asked.room, ""))
-        await self._store.save(transaction.connection, books, loaded, decisions)
-        if any(decision.holds for decision in decisions):
-            await self.owned(transaction, partition)
-        metrics.observe_decisions(decisions)
-        return telling.records()
+        return Changed(books, loaded, decisions)
 
     async def owned(self, transaction: Transaction, partition: int) -> None:
         """Learn when the next hold ends."""
@@ -198,6 +215,10 @@ class _Telling:
 
     def _battles_value(self, asks: Sequence[BattleAsked]) -> bytes:
         return encode_battle_envelope(BattleEnvelope(self._origin, list(asks)))
+
+
+def _asks(envelopes: Iterable[MoneyEnvelope]) -> Iterator[MoneyAsked]:
+    return (asked for envelope in envelopes for asked in envelope.asks)
 
 
 def _fitting(asks: Sequence[_T], encode: Callable[[Sequence[_T]], bytes]) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
 """Telling what was committed: the outbox of one partition, row by row in order.
 
-A row leaves when the one before it is acknowledged. Who receives it knows a repeat by its place in
-that order (entries of the ledger, revisions of a battle), for ever and not only within a window;
-that is worth more than sending several rows at once. A row holds everything that one transaction
-decided, so under load rows are fat and the order costs nothing.
+All rows that wait leave together, as one row would that holds them all, when those before them are
+acknowledged. Who receives them knows a repeat by its place in that order (entries of the ledger,
+revisions of a battle), for ever and not only within a window; that is worth more than having
+several sendings under way at once. Under load more rows wait, so the order costs nothing.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ def decode_records(kept: bytes) -> list[OutRecord]:
 
 
 class OutboxPublisher:
-    """Sends the rows of one partition, strictly one after the other."""
+    """Sends the rows of one partition in order, one sending after the other."""
 
     def __init__(self, log: Log, partition: int, left: Sequence[OutboxRow]) -> None:
         self.partition = partition
@@ -110,16 +110,20 @@ class OutboxPublisher:
             await self._send(row)
         self._left.clear()
         while True:
-            row = await self._rows.get()
-            await self._send(row)
-            self._rows.task_done()
+            rows = [await self._rows.get()]
+            while not self._rows.empty():
+                rows.append(self._rows.get_nowait())
+            await self._send(*rows)
+            for _ in rows:
+                self._rows.task_done()
 
-    async def _send(self, row: OutboxRow) -> None:
+    async def _send(self, *rows: OutboxRow) -> None:
         places: dict[tuple[str, int], None] = {}
-        for record in row.records:
-            self._log.append(record)
-            places[record.topic, record.partition] = None
+        for row in rows:
+            for record in row.records:
+                self._log.append(record)
+                places[record.topic, record.partition] = None
         # Asked for before any is awaited: a partition that fails meanwhile, and is written to
         # again by somebody else, would answer as if nothing had happened.
         await asyncio.gather(*[self._log.acknowledged(*place) for place in places])
-        self._published = row.number
+        self._published = rows[-1].number

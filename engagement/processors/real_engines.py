@@ -81,14 +81,15 @@ class RealTransaction:
         self.connection: Any = inner.connection
         self._inner = inner
 
-    async def keep(self, partition: int, records: Sequence[OutRecord]) -> OutboxRow:
+    async def keep(self, told: Mapping[int, Sequence[OutRecord]]) -> Mapping[int, OutboxRow]:
         """Put records into the outbox."""
-        number = await self._inner.keep(partition, encode_records(records))
-        return OutboxRow(number, records)
+        kept = {partition: encode_records(records) for partition, records in told.items()}
+        numbers = await self._inner.keep(kept)
+        return {partition: OutboxRow(numbers[partition], told[partition]) for partition in told}
 
-    async def forget(self, partition: int, up_to: int) -> None:
+    async def forget(self, up_to: Mapping[int, int]) -> None:
         """Take rows out that are on the log."""
-        await self._inner.forget(partition, up_to)
+        await self._inner.forget(up_to)
 
 
 class RealSession:

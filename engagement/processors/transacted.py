@@ -14,7 +14,7 @@ awaits.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
@@ -67,12 +67,12 @@ class Transaction(Protocol):
     connection: Any
     """What the decider's own store works with."""
 
-    async def keep(self, partition: int, records: Sequence[OutRecord]) -> OutboxRow:
-        """Put records into the outbox, after all that is there."""
+    async def keep(self, told: Mapping[int, Sequence[OutRecord]]) -> Mapping[int, OutboxRow]:
+        """Put each partition's records into its outbox, as a row after all that are there."""
         ...
 
-    async def forget(self, partition: int, up_to: int) -> None:
-        """Take rows out of the outbox that were acknowledged."""
+    async def forget(self, up_to: Mapping[int, int]) -> None:
+        """Take rows out of the outbox of each partition that were acknowledged."""
         ...
 
 
@@ -145,11 +145,13 @@ class Decider(Protocol):
     topic: str
 
     async def apply(
-        self, transaction: Transaction, partition: int, records: Sequence[Record]
-    ) -> list[OutRecord]:
-        """Decide about records in order, inside the transaction; what is to be told of it.
+        self, transaction: Transaction, by_partition: Mapping[int, Sequence[Record]]
+    ) -> Mapping[int, Sequence[OutRecord]]:
+        """Decide about each partition's records in order, inside the transaction; what is to be
+        told of it, by partition.
 
-        What cannot be decoded is told to the dead letters. BrokenInvariantError passes through.
+        All partitions at once, so that SQL is asked once and not once a partition. What cannot be
+        decoded is told to the dead letters. BrokenInvariantError passes through.
         """
         ...
 
@@ -232,7 +234,7 @@ class TransactedProcessor:
         return self._engines.monotonic_s() - self._renewed_at_s > limits.PROJECTOR_LEASE_S
 
     async def _session(self, session: Session) -> None:
-        renew_at_s = 0.0
+        renew_at_s = take_at_s = 0.0
         fetched = _Fetched()
         while not self._is_stopping():
             if self._engines.monotonic_s() >= renew_at_s:
@@ -247,8 +249,10 @@ class TransactedProcessor:
                 await self._engines.sleep(_FETCH_MS / 1000)
                 continue
             if not fetched:
+                await self._engines.sleep(max(0.0, take_at_s - self._engines.monotonic_s()))
                 fetched.put(await session.fetch(limits.DECIDED_RECORDS_MAX, _FETCH_MS))
             if fetched:
+                take_at_s = self._engines.monotonic_s() + limits.DECIDE_MS / 1000
                 await self._take(session, fetched.portion())
         await self._leave(session)
 
@@ -277,16 +281,11 @@ class TransactedProcessor:
             partition: Span(self._positions[partition], of_it[-1].offset + 1)
             for partition, of_it in by_partition.items()
         }
-        rows: dict[int, OutboxRow] = {}
         began_s = self._engines.monotonic_s()
         async with session.transaction(spans) as transaction:
-            for partition, of_it in by_partition.items():
-                told = await self._decider.apply(transaction, partition, of_it)
-                if told:
-                    rows[partition] = await transaction.keep(partition, told)
-                done = self._publishers[partition].take_published()
-                if done is not None:
-                    await transaction.forget(partition, done)
+            told = await self._decider.apply(transaction, by_partition)
+            rows = await transaction.keep({each: of_it for each, of_it in told.items() if of_it})
+            await transaction.forget(self._published(by_partition))
         metrics.DECIDE_SECONDS.labels(self._decider.topic).observe(
             self._engines.monotonic_s() - began_s
         )
@@ -295,6 +294,11 @@ class TransactedProcessor:
             self._decider.committed(partition)
             if partition in rows:
                 await self._publishers[partition].put(rows[partition])
+
+    def _published(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The newest acknowledged row of each of these partitions that has news."""
+        newest = {each: self._publishers[each].take_published() for each in partitions}
+        return {each: number for each, number in newest.items() if number is not None}
 
     async def _tick(self, session: Session) -> None:
         now_us = self._engines.now_us()

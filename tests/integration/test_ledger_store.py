@@ -21,7 +21,9 @@ from engagement.domain.ledger import (
     Account,
     Books,
     BrokenInvariantError,
+    Changed,
     Decision,
+    Wanted,
     decide,
     earnings,
     post,
@@ -55,15 +57,24 @@ class Keeper:
     async def take(self, *asked: asks.MoneyAsked) -> list[Decision]:
         """All in one transaction."""
         async with self.connection.transaction():
-            books = await ledger_store.load(self.connection, self.partition, wanted(asked))
+            books = await self.load(wanted(asked))
             loaded = frozenset(books.accounts)
             decisions = []
             for each in asked:
                 decision = decide(books, MoneyEnvelope("gw", [each], terms=PRICES), each)
                 post(books, decision)
                 decisions.append(decision)
-            await ledger_store.save(self.connection, books, loaded, decisions)
+            await self.save(books, loaded, *decisions)
         return decisions
+
+    async def load(self, want: Wanted) -> Books:
+        """This partition's."""
+        books = await ledger_store.load(self.connection, {self.partition: want})
+        return books[self.partition]
+
+    async def save(self, books: Books, loaded: frozenset[str], *decisions: Decision) -> None:
+        """What was decided on them."""
+        await ledger_store.save(self.connection, [Changed(books, loaded, list(decisions))])
 
 
 @pytest.fixture
@@ -113,7 +124,7 @@ async def test_books_come_back_as_they_went_in_after_every_single_request(keeper
         assert await keeper.take(asked) == [decision]
     want = wanted(story)
     want.holds.update((ana, each) for each in holds)
-    stored = await ledger_store.load(keeper.connection, keeper.partition, want)
+    stored = await keeper.load(want)
     touched = {name: each for name, each in stored.accounts.items() if each != Account()}
     assert touched == memory.accounts
     assert (stored.settled, stored.holds) == (memory.settled, memory.holds)
@@ -126,7 +137,7 @@ async def test_only_due_holds_are_loaded_and_the_next_one_is_known(keeper: Keepe
     await keeper.take(ask(deposit(100), account=ana), *placed)
     connection, partition = keeper.connection, keeper.partition
     assert await ledger_store.next_hold_us(connection, partition) == T0_US + 10 * S
-    due = await ledger_store.load(connection, partition, wanted([passed(T0_US + 20 * S)]))
+    due = await keeper.load(wanted([passed(T0_US + 20 * S)]))
     assert sorted(each.expires_us for each in due.holds.values()) == [
         T0_US + 10 * S, T0_US + 20 * S
     ]  # fmt: skip
@@ -152,7 +163,7 @@ async def test_an_account_that_was_not_loaded_is_not_overwritten(keeper: Keeper)
     decision = decide(books, MoneyEnvelope("gw", [asked]), asked)
     post(books, decision)
     with pytest.raises(BrokenInvariantError, match="without being loaded"):
-        await ledger_store.save(keeper.connection, books, frozenset(), [decision])
+        await keeper.save(books, frozenset(), decision)
 
 
 @pytest.mark.parametrize(
@@ -182,14 +193,13 @@ async def test_unbalanced_accounts_cannot_be_saved(keeper: Keeper) -> None:
     ana = new_id()
     await keeper.take(ask(deposit(100), account=ana))
     asked = gift(account=ana)
-    books = await ledger_store.load(keeper.connection, keeper.partition, wanted([asked]))
+    books = await keeper.load(wanted([asked]))
     decision = decide(books, MoneyEnvelope("gw", [asked], terms=PRICES), asked)
     post(books, decision)
     books.accounts[earnings(HOST)].credits += 1
     with pytest.raises(asyncpg.CheckViolationError):
         async with keeper.connection.transaction():
-            loaded = frozenset(books.accounts)
-            await ledger_store.save(keeper.connection, books, loaded, [decision])
+            await keeper.save(books, frozenset(books.accounts), decision)
 
 
 # --- the fence -----------------------------------------------------------------------------------
@@ -221,7 +231,7 @@ async def test_an_owner_that_was_taken_for_dead_commits_nothing(
     async with owner(database, topic) as (first, first_connection):
         assert await first.renew() == {0: 0}
         async with first.transaction({0: (0, 5)}) as transaction:
-            assert await transaction.keep(0, b"one") == 1
+            assert await transaction.keep({0: b"one"}) == {0: 1}
         async with first_connection.begin():
             await first_connection.execute(
                 text("UPDATE decider_owners SET alive_until = now() - interval '1 minute'"
@@ -233,7 +243,7 @@ async def test_an_owner_that_was_taken_for_dead_commits_nothing(
             assert [number for number, _ in await second.unpublished(0)] == [1]
             with pytest.raises(FencedError):
                 async with first.transaction({0: (5, 9)}) as transaction:
-                    await transaction.keep(0, b"never")
+                    await transaction.keep({0: b"never"})
             with pytest.raises(FencedError):
                 await first.renew()
             async with connection.begin():
@@ -260,11 +270,11 @@ async def test_a_transaction_that_fails_leaves_no_row_in_the_outbox(
         await store.renew()
         with pytest.raises(RuntimeError):
             async with store.transaction({0: (0, 5)}) as transaction:
-                await transaction.keep(0, b"never")
+                await transaction.keep({0: b"never"})
                 raise RuntimeError
         assert await store.unpublished(0) == []
         async with store.transaction({0: (0, 5)}) as transaction:
-            assert await transaction.keep(0, b"first") == 1
+            assert await transaction.keep({0: b"first"}) == {0: 1}
 
 
 async def test_two_owners_share_and_the_second_takes_over_at_once_when_the_first_has_ended(
@@ -301,10 +311,11 @@ async def test_books_that_the_database_refuses_stop_the_processor_loudly(
         next_hold_us = staticmethod(ledger_store.next_hold_us)
 
         @staticmethod
-        async def save(connection: Any, books: Books, loaded: Any, decisions: Any) -> None:
-            if wallet(ana) in books.accounts:
-                books.accounts[wallet(ana)].credits += 1
-            await ledger_store.save(connection, books, loaded, decisions)
+        async def save(connection: Any, changed: Any) -> None:
+            for each in changed:
+                if wallet(ana) in each.books.accounts:
+                    each.books.accounts[wallet(ana)].credits += 1
+            await ledger_store.save(connection, changed)
 
     def processor(store: Any) -> TransactedProcessor:
         real = RealEngines(engines.bootstrap_servers, engine, name="tests")

@@ -74,13 +74,14 @@ class Commit:
         self.kept: list[tuple[int, OutboxRow]] = []
         self.forgotten: list[tuple[int, int]] = []
 
-    async def keep(self, partition: int, records: Sequence[OutRecord]) -> OutboxRow:
-        row = OutboxRow(self._world.next_row[partition], records)
-        self.kept.append((partition, row))
-        return row
+    async def keep(self, told: Mapping[int, Sequence[OutRecord]]) -> Mapping[int, OutboxRow]:
+        next_row = self._world.next_row
+        rows = {each: OutboxRow(next_row[each], records) for each, records in told.items()}
+        self.kept.extend(rows.items())
+        return rows
 
-    async def forget(self, partition: int, up_to: int) -> None:
-        self.forgotten.append((partition, up_to))
+    async def forget(self, up_to: Mapping[int, int]) -> None:
+        self.forgotten.extend(up_to.items())
 
 
 class InMemory:
@@ -162,11 +163,17 @@ class Echo:
         self.timers: dict[int, int] = {}
         self.wrong: BaseException | None = None
 
-    async def apply(self, transaction: Any, partition: int, records: Sequence[Any]) -> Any:
+    async def apply(
+        self, transaction: Any, by_partition: Mapping[int, Sequence[Any]]
+    ) -> Mapping[int, list[OutRecord]]:
         if self.wrong is not None:
             raise self.wrong
-        self.taken.append((partition, [each.value for each in records]))
-        return [OutRecord("told", partition, None, each.value) for each in records if each.value]
+        told = {}
+        for partition, records in by_partition.items():
+            values = [each.value for each in records]
+            self.taken.append((partition, values))
+            told[partition] = [OutRecord("told", partition, None, each) for each in values if each]
+        return told
 
     async def owned(self, transaction: Any, partition: int) -> None:
         self.known.add(partition)

@@ -1,4 +1,4 @@
-"""The outbox: row by row, in order, and nothing is called sent that may be lost."""
+"""The outbox: rows in order, and nothing is called sent that may be lost."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -62,20 +62,22 @@ def test_records_are_kept_as_they_are() -> None:
     assert decode_records(encode_records(records)) == records
 
 
-async def test_a_row_is_sent_when_the_one_before_it_is_acknowledged() -> None:
+async def test_rows_that_wait_are_sent_together_when_those_before_them_are_acknowledged() -> None:
     log = Log()
     publisher = OutboxPublisher(log, 0, [])
-    for number in (1, 2):
+    await publisher.put(row(1, b"1"))
+    await settle()
+    for number in (2, 3):
         await publisher.put(row(number, b"%d" % number))
     await settle()
     assert log.taken == [b"1"]
     assert publisher.take_published() is None
     await log.acknowledge()
-    assert log.taken == [b"1", b"2"]
+    assert log.taken == [b"1", b"2", b"3"]
     assert publisher.take_published() == 1
     assert publisher.take_published() is None  # No news.
     await log.acknowledge()
-    assert publisher.take_published() == 2
+    assert publisher.take_published() == 3
     await publisher.settled()
     await publisher.cancel()
 
@@ -110,6 +112,7 @@ async def test_after_a_failure_nothing_more_is_sent() -> None:
     log = Log()
     publisher = OutboxPublisher(log, 0, [])
     await publisher.put(row(1, b"1"))
+    await settle()
     await publisher.put(row(2, b"2"))
     await log.acknowledge(UnavailableError("away"))
     assert log.taken == [b"1"]
@@ -133,8 +136,10 @@ async def test_deciding_waits_for_a_log_that_is_slow_and_not_for_one_that_has_fa
     assert not full.done()
     await log.acknowledge()
     await asyncio.wait_for(full, 5)
-    stuck = asyncio.create_task(publisher.put(row(5, b"5")))
+    await publisher.put(row(5, b"5"))
+    stuck = asyncio.create_task(publisher.put(row(6, b"6")))
     await settle()
+    assert not stuck.done()
     await log.acknowledge(UnavailableError("away"))
     with pytest.raises(UnavailableError):
         await asyncio.wait_for(stuck, 5)

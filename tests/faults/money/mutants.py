@@ -55,10 +55,10 @@ def some_gifts_untold(module: Patched) -> None:
 def outbox_forgotten(module: Patched) -> None:
     keep = module.RealTransaction.keep
 
-    async def kept_and_dropped(self: Any, partition: int, records: Any) -> Any:
-        row = await keep(self, partition, records)
-        await self.forget(partition, row.number)
-        return row
+    async def kept_and_dropped(self: Any, told: Any) -> Any:
+        rows = await keep(self, told)
+        await self.forget({partition: row.number for partition, row in rows.items()})
+        return rows
 
     module.RealTransaction.keep = kept_and_dropped
 
