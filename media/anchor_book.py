@@ -38,6 +38,11 @@ class AnchorBook:
         """Rooms that have, or had, a clock."""
         return list(self._clocks)
 
+    def newest_epoch(self, room: str) -> int:
+        """The number of a room's newest epoch, open or not; 0 before its first."""
+        recent = self.recent(room)
+        return recent[-1].epoch if recent else 0
+
     def recent(self, room: str) -> list[Anchor]:
         """Recent anchors, the oldest first."""
         clock = self._clocks.get(room)

@@ -70,10 +70,9 @@ class ClockLog:
     was covered by what followers state as overdue.
     """
 
-    def __init__(self, writer: LogWriter, partitions: int, *, engine: str) -> None:
+    def __init__(self, writer: LogWriter, partitions: int) -> None:
         self._writer = writer
         self._partitions = partitions
-        self._engine = engine
         self._sent: dict[str, int] = {}
         """The newest send of each room, counted."""
         self._unsent: dict[str, bytes] = {}
@@ -85,11 +84,9 @@ class ClockLog:
         """Rooms whose newest anchor is not on the log and not on its way there."""
         return len(self._unsent)
 
-    def write(self, room: str, event: ClockEvent) -> None:
-        """Put an event on the log; returns at once."""
-        decided = clock_event(
-            room, event.kind, event.anchor, engine=self._engine, reason=event.reason
-        )
+    def write(self, room: str, event: ClockEvent, engine: str) -> None:
+        """Put an event of an engine on the log; returns at once."""
+        decided = clock_event(room, event.kind, event.anchor, engine=engine, reason=event.reason)
         self._send(room, encode_fact(decided))
 
     async def flush(self, timeout_s: float) -> None:

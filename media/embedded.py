@@ -67,9 +67,12 @@ class EmbeddedEngine:
         ice_servers: tuple[dict[str, str], ...] = (),
         now_ms: Callable[[], float] = wall_ms,
         clock: AnchorBook | None = None,
+        feed: EventFeed[MediaEvent] | None = None,
+        taking_over: Callable[[str], None] = lambda room: None,
     ) -> None:
-        """`addresses` and `ice_servers` are as in :class:`PeerFactory`; `clock` may be shared
-        with other engines of the process."""
+        """`addresses` and `ice_servers` are as in :class:`PeerFactory`. `clock` and `feed` may be
+        shared with other engines; who made them closes them. `taking_over` is told of a room
+        before its publisher's first frame."""
         self.capabilities = Capabilities(
             name="embedded",
             ingest=frozenset({"whip"}),
@@ -91,7 +94,9 @@ class EmbeddedEngine:
         self._epochs: dict[str, int] = {}
         """Newest epoch of rooms that are not here."""
         self._sessions: dict[SessionId, tuple[ForwardingRoom, Session]] = {}
-        self._feed: EventFeed[MediaEvent] = EventFeed()
+        self._feed: EventFeed[MediaEvent] = EventFeed() if feed is None else feed
+        self._shares = feed is not None
+        self._taking_over = taking_over
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
 
@@ -170,8 +175,9 @@ class EmbeddedEngine:
         sessions = [held for _, held in self._sessions.values()]
         await asyncio.gather(*(held.peer.close() for held in sessions))
         await asyncio.gather(*self._tasks)
-        self._feed.close()
-        self.clock.close()
+        if not self._shares:
+            self._feed.close()
+            self.clock.close()
 
     def events(self) -> AsyncIterator[MediaEvent]:
         """Everything that happens from now on."""
@@ -199,13 +205,6 @@ class EmbeddedEngine:
         room, held = self._held(session)
         owner = held.publisher if isinstance(held, PublisherSession) else held.viewer
         return room.name, owner
-
-    def continue_after(self, room: str, epoch: int) -> None:
-        """Another engine of the process has had an epoch of the room."""
-        self._epochs[room] = max(self._epochs.get(room, 0), epoch)
-        if room in self._rooms:
-            estimator = self._rooms[room].estimator
-            estimator.next_epoch = max(estimator.next_epoch, epoch + 1)
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -270,6 +269,9 @@ class EmbeddedEngine:
         if replaced is not None:
             self._end_stream(room, "republish")
             self._spawn(replaced.peer.close())
+        self._taking_over(room.name)
+        estimator = room.estimator
+        estimator.next_epoch = max(estimator.next_epoch, self.clock.newest_epoch(room.name) + 1)
         room.begin(session)
         log.info("webrtc.publisher_connected", room=room.name, codecs=session.codecs)
 
@@ -326,7 +328,7 @@ class EmbeddedEngine:
     def _announce(self, room: str, events: list[ClockEvent]) -> None:
         for event in events:
             self.clock.add(room, event.anchor)
-            self._feed.publish(ClockMoved(room, event))
+            self._feed.publish(ClockMoved(room, event, self.capabilities.name))
 
     def _started(self, room: ForwardingRoom) -> None:
         if room.publisher is not None:

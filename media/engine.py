@@ -135,6 +135,8 @@ class ClockMoved(Struct, frozen=True, tag=True):
 
     room: str
     event: ClockEvent
+    engine: str = "embedded"
+    """As in the `engine` of clock events."""
 
 
 class KeyFrame(Struct, frozen=True, tag=True):

@@ -1,4 +1,4 @@
-"""The media process's own HTTP API: clocks, probes, and commands to synthetic hosts."""
+"""The media process's own HTTP API: clocks, sessions, probes, commands to synthetic hosts."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -24,8 +24,12 @@ from engagement.errors import (
 )
 from engagement.settings import Settings
 from media import metrics
-from media.host_commands import HostCommand, obey
-from media.synthetic import SyntheticEngine
+from media.engines import Engines
+from media.host_commands import HostCommand
+from media.problems import problem
+from media.webrtc.bounds import SDP_BYTES_MAX
+from media.whep_http import whep_router
+from media.whip_http import whip_router
 
 BODY_BYTES_MAX = 4 * 1024
 """A command is a handful of numbers."""
@@ -46,7 +50,7 @@ class Serving:
     """What the API answers from."""
 
     settings: Settings
-    engine: SyntheticEngine
+    engines: Engines
     not_ready: str = "starting"
     """Why not; empty when ready."""
     unsent: Callable[[], int] = field(default=lambda: 0)
@@ -108,14 +112,14 @@ def _view(anchor: Anchor) -> AnchorView:
     return AnchorView(**{name: getattr(anchor, name) for name in AnchorView.model_fields})
 
 
-def clock_view(engine: SyntheticEngine, room: str) -> ClockView:
+def clock_view(engines: Engines, room: str) -> ClockView:
     """A room's clock as the API shows it. Raises NotFoundError for a room without one."""
-    recent = engine.clock.recent(room)
-    now = engine.clock.now(room)
+    recent = engines.clock.recent(room)
+    now = engines.clock.now(room)
     if not recent or now is None:
         raise NotFoundError(f"{room} has no media clock", code="clock_not_found")
     running = not recent[-1].ended
-    drift_ppm = engine.estimator(room).drift_ppm if room in engine.publishing() else None
+    drift_ppm = engines.estimator(room).drift_ppm if room in engines.publishing() else None
     return ClockView(
         room=room,
         running=running,
@@ -146,7 +150,7 @@ def create_app(serving: Serving) -> FastAPI:
     @app.get("/v1/rooms/{room}/clock", responses=_problems(400, 404), tags=["clock"])
     async def clock(room: Room) -> ClockView:
         """The room's recent anchors, and the media time of its newest frame."""
-        return clock_view(serving.engine, room)
+        return clock_view(serving.engines, room)
 
     async def authorized(
         request: Request,
@@ -168,12 +172,14 @@ def create_app(serving: Serving) -> FastAPI:
         """
         outcome = "refused"
         try:
-            obey(serving.engine, room, command)
+            serving.engines.obey(room, command)
             outcome = "done"
         finally:
             metrics.COMMANDS.labels(command.do, outcome).inc()
-        return clock_view(serving.engine, room)
+        return clock_view(serving.engines, room)
 
+    app.include_router(whip_router(serving.settings, serving.engines.embedded))
+    app.include_router(whep_router(serving.settings, serving.engines.embedded))
     return app
 
 
@@ -215,30 +221,20 @@ def _add_probes(app: FastAPI, serving: Serving) -> None:
 
 def _measure(serving: Serving) -> None:
     """Set the gauges that are worth computing only when somebody looks."""
-    engine = serving.engine
-    rooms = engine.publishing()
-    drifts = [abs(engine.estimator(room).drift_ppm or 0.0) for room in rooms]
-    clocks = [engine.clock.now(room) for room in rooms]
-    metrics.STREAMS.labels(engine.capabilities.name).set(len(rooms))
+    engines = serving.engines
+    rooms = engines.publishing()
+    drifts = [abs(engines.estimator(room).drift_ppm or 0.0) for room in rooms]
+    clocks = [engines.clock.now(room) for room in rooms]
+    for engine in (engines.synthetic, engines.embedded):
+        metrics.STREAMS.labels(engine.capabilities.name).set(len(engine.publishing()))
     metrics.DRIFT_PPM_MAX.set(max(drifts, default=0.0))
     metrics.UNCERTAINTY_MS_MAX.set(max((c.uncertainty_ms for c in clocks if c), default=0.0))
-    metrics.EVENTS_DROPPED.set(engine.events_dropped)
+    metrics.EVENTS_DROPPED.set(engines.events_dropped)
     metrics.UNSENT.set(serving.unsent())
 
 
 def _handle_errors(app: FastAPI) -> None:
     """Every refusal is problem+json, whoever refuses."""
-
-    def problem(error: EngagementError, status: int | None = None) -> Response:
-        body = error.problem()
-        headers = {}
-        if status is not None:
-            body["status"] = status
-        if error.retry_after_s is not None:
-            headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-        return JSONResponse(
-            body, body["status"], headers=headers, media_type="application/problem+json"
-        )
 
     @app.exception_handler(EngagementError)
     async def engagement_error(request: Request, error: EngagementError) -> Response:
@@ -256,15 +252,18 @@ def _handle_errors(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         kind = NotFoundError if error.status_code == 404 else BadRequestError
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        return problem(kind(str(error.detail), code=code), error.status_code)
+        answer = problem(kind(str(error.detail), code=code), error.status_code)
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.middleware("http")
     async def bounded(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        length = request.headers.get("content-length")
+        path, length = request.url.path, request.headers.get("content-length")
         if length is None and "transfer-encoding" in request.headers:
             return problem(BadRequestError("bodies need a Content-Length", code="length_required"))
-        if length is not None and int(length) > BODY_BYTES_MAX:
-            return problem(TooLargeError(f"a command has at most {BODY_BYTES_MAX} bytes"))
+        bytes_max = SDP_BYTES_MAX if "/whip" in path or "/whep" in path else BODY_BYTES_MAX
+        if length is not None and int(length) > bytes_max:
+            return problem(TooLargeError(f"the body has at most {bytes_max} bytes"))
         return await call_next(request)

@@ -1,4 +1,4 @@
-"""The media process: an engine, its clocks onto the log, and a small API. Shares nothing else."""
+"""The media process: engines, their clocks onto the log, a small API. Shares nothing else."""
 
 import asyncio
 import signal
@@ -19,8 +19,8 @@ from engagement.settings import ConfigurationError, Settings
 from media import metrics
 from media.clock_topic import ClockLog, read_newest_anchors
 from media.engine import ClockMoved, MediaEvent
+from media.engines import Engines
 from media.http import Serving, create_app
-from media.synthetic import SyntheticEngine
 from media.virtual_publisher import PublisherTraits
 
 log = structlog.get_logger()
@@ -58,8 +58,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    engine = SyntheticEngine()
-    serving = Serving(settings, engine)
+    serving = Serving(settings, Engines(settings))
     async with _http(serving, settings) as server:
         clocks = asyncio.create_task(_keep_clocks(serving, stopping), name="clocks")
         stop = asyncio.create_task(stopping.wait())
@@ -101,26 +100,26 @@ async def _http(serving: Serving, settings: Settings) -> AsyncIterator[asyncio.T
 
 
 async def _keep_clocks(serving: Serving, stopping: asyncio.Event) -> None:
-    """Learn the newest epochs, run the engine, and write what its clocks announce."""
-    settings, engine = serving.settings, serving.engine
+    """Learn the newest epochs, run the engines, and write what their clocks announce."""
+    settings, engines = serving.settings, serving.engines
     await wait_for_broker(settings.bootstrap_servers, BROKER_S)
     newest = await read_newest_anchors(settings.bootstrap_servers, settings.partitions)
     for room, anchor in newest.items():
-        engine.clock.add(room, anchor)
+        engines.clock.add(room, anchor)
     writer = LogWriter(settings.bootstrap_servers, client_id="media")
     await writer.start()
-    clock_log = ClockLog(writer, settings.partitions, engine=engine.capabilities.name)
+    clock_log = ClockLog(writer, settings.partitions)
     serving.unsent = lambda: clock_log.unsent
-    events = engine.events()  # Before the first host, so that no event is missed.
+    events = engines.events()  # Before the first host, so that no event is missed.
     writing = asyncio.create_task(_write_clocks(events, clock_log), name="clock-log")
-    await engine.start({room: anchor.epoch for room, anchor in newest.items()})
-    _start_hosts(engine, settings.synthetic_rooms)
+    await engines.start({room: anchor.epoch for room, anchor in newest.items()})
+    _start_hosts(engines, settings.synthetic_rooms)
     serving.not_ready = ""
     log.info("media.ready", rooms=len(settings.synthetic_rooms), known_rooms=len(newest))
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({stop, writing}, return_when=asyncio.FIRST_COMPLETED)
     serving.not_ready = "stopping"
-    await engine.close()
+    await engines.close()
     await writing
     try:
         await clock_log.flush(FLUSH_S)
@@ -130,10 +129,10 @@ async def _keep_clocks(serving: Serving, stopping: asyncio.Event) -> None:
     log.info("media.stopped")
 
 
-def _start_hosts(engine: SyntheticEngine, rooms: list[str]) -> None:
+def _start_hosts(engines: Engines, rooms: list[str]) -> None:
     for room in rooms:
         with suppress(ConflictError):  # Named twice, or a command was quicker.
-            engine.start_host(room, PublisherTraits())
+            engines.synthetic.start_host(room, PublisherTraits())
 
 
 async def _write_clocks(events: AsyncIterator[MediaEvent], clock_log: ClockLog) -> None:
@@ -141,7 +140,7 @@ async def _write_clocks(events: AsyncIterator[MediaEvent], clock_log: ClockLog) 
         if not isinstance(event, ClockMoved):
             continue
         moved = event.event
-        clock_log.write(event.room, moved)
+        clock_log.write(event.room, moved, event.engine)
         metrics.CLOCK_EVENTS.labels(moved.kind, moved.reason).inc()
         metrics.ANCHOR_ERR_MS.observe(moved.anchor.err_ms)
         if moved.kind == "clock.epoch.opened":

@@ -91,7 +91,10 @@ class SyntheticEngine:
         seed: int | None = None,
         now_ms: Callable[[], float] = monotonic_ms,
         server_ms: Callable[[], float] = wall_ms,
+        clock: AnchorBook | None = None,
+        feed: EventFeed[MediaEvent] | None = None,
     ) -> None:
+        """`clock` and `feed` may be shared with other engines; who made them closes them."""
         self.capabilities = Capabilities(
             name="synthetic",
             ingest=frozenset({"synthetic"}),
@@ -104,13 +107,14 @@ class SyntheticEngine:
             publishers_max=limits.SYNTHETIC_ROOMS_MAX,
             viewers_max=VIEWERS_MAX,
         )
-        self.clock = AnchorBook(server_ms)
+        self.clock = AnchorBook(server_ms) if clock is None else clock
+        self._feed: EventFeed[MediaEvent] = EventFeed() if feed is None else feed
+        self._shares = feed is not None
         self._random = random.Random(seed)
         self._now_ms, self._server_ms = now_ms, server_ms
         self._streams: dict[str, _Stream] = {}
         self._viewers: dict[SessionId, str] = {}
         self._newest_epochs: dict[str, int] = {}
-        self._feed: EventFeed[MediaEvent] = EventFeed()
         self._due: list[tuple[float, int, _Stream]] = []
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
@@ -171,8 +175,9 @@ class SyntheticEngine:
         for room, stream in self._streams.items():
             if stream.publisher is not None:
                 self._leave(room, stream, "engine_stopped")
-        self._feed.close()
-        self.clock.close()
+        if not self._shares:
+            self._feed.close()
+            self.clock.close()
 
     def events(self) -> AsyncIterator[MediaEvent]:
         """Everything that happens from now on."""
@@ -217,6 +222,12 @@ class SyntheticEngine:
         """The host leaves."""
         stream, _ = self._host(room)
         self._leave(room, stream, "publisher_left")
+
+    def hand_over(self, room: str) -> None:
+        """Another engine takes the room; its host, if there is one, is gone."""
+        stream = self._streams.get(room)
+        if stream is not None and stream.publisher is not None:
+            self._leave(room, stream, "engine_switch")
 
     def step_clock(self, room: str, by_ms: float) -> None:
         """The host's wall clock is set."""
@@ -267,6 +278,8 @@ class SyntheticEngine:
     def _begin(self, room: str, stream: _Stream, traits: PublisherTraits) -> None:
         now_ms = self._read_clocks()
         stream.session = self._new_session("host")
+        estimator = stream.estimator
+        estimator.next_epoch = max(estimator.next_epoch, self.clock.newest_epoch(room) + 1)
         stream.publisher = VirtualPublisher(traits, now_ms, self._random)
         self._feed.publish(StreamStarted(room, stream.session, "synthetic"))
         self._advance(room, stream, now_ms)
@@ -299,7 +312,7 @@ class SyntheticEngine:
     def _announce(self, room: str, events: list[ClockEvent]) -> None:
         for event in events:
             self.clock.add(room, event.anchor)
-            self._feed.publish(ClockMoved(room, event))
+            self._feed.publish(ClockMoved(room, event, self.capabilities.name))
 
     def _plan(self, stream: _Stream) -> None:
         host = stream.publisher

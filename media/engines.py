@@ -1,0 +1,72 @@
+"""The engines of one process, by room: who publishes decides which engine has the room.
+
+All share one book of anchors and one stream of events, so that a room's epochs are numbered through
+and its clock events come in order when it goes from one engine to the other.
+"""
+
+from collections.abc import AsyncIterator
+
+from engagement.errors import ConflictError
+from engagement.settings import Settings
+from media.anchor_book import AnchorBook
+from media.clock import MediaClockEstimator
+from media.embedded import EmbeddedEngine
+from media.engine import MediaEvent
+from media.event_feed import EventFeed
+from media.host_commands import HostCommand, obey
+from media.synthetic import SyntheticEngine
+
+
+class Engines:
+    """Synthetic hosts where they were asked for; for who publishes, the embedded engine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.clock = AnchorBook()
+        self._feed: EventFeed[MediaEvent] = EventFeed()
+        self.synthetic = SyntheticEngine(clock=self.clock, feed=self._feed)
+        self.embedded = EmbeddedEngine(
+            viewers_max=settings.media_viewers_max,
+            joins_per_s=settings.media_joins_per_s,
+            addresses=tuple(settings.media_addresses),
+            ice_servers=tuple(settings.media_ice_servers),
+            clock=self.clock,
+            feed=self._feed,
+            taking_over=self.synthetic.hand_over,
+        )
+
+    @property
+    def events_dropped(self) -> int:
+        """Events that readers were too slow for."""
+        return self._feed.dropped
+
+    async def start(self, newest_epochs: dict[str, int]) -> None:
+        """Begin; epochs of a room continue after the given ones."""
+        await self.synthetic.start(newest_epochs)
+        await self.embedded.start(newest_epochs)
+
+    async def close(self) -> None:
+        """End all sessions and every epoch, then the events."""
+        await self.synthetic.close()
+        await self.embedded.close()
+        self._feed.close()
+        self.clock.close()
+
+    def events(self) -> AsyncIterator[MediaEvent]:
+        """What happens at any engine, from now on."""
+        return self._feed.subscribe()
+
+    def publishing(self) -> list[str]:
+        """Rooms with a publisher."""
+        return [*self.synthetic.publishing(), *self.embedded.publishing()]
+
+    def estimator(self, room: str) -> MediaClockEstimator:
+        """The clock of a room, for metrics. Raises NotFoundError."""
+        if room in self.embedded.publishing():
+            return self.embedded.estimator(room)
+        return self.synthetic.estimator(room)
+
+    def obey(self, room: str, command: HostCommand) -> None:
+        """Have a synthetic host do something. Raises ConflictError where somebody publishes."""
+        if room in self.embedded.publishing():
+            raise ConflictError(f"{room} has a publisher", code="already_publishing")
+        obey(self.synthetic, room, command)

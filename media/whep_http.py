@@ -1,0 +1,106 @@
+"""WHEP: play by one POST (draft-ietf-wish-whep, the client's offer).
+
+Anybody may watch, from a page of any origin. Who cannot be served is told when to come back, and
+where the same picture is to be had as HLS. A session's URL is a secret of its viewer: who knows it
+may end it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from engagement.errors import EngagementError, NotFoundError, UnavailableError
+from engagement.settings import Settings
+from media.embedded import EmbeddedEngine
+from media.engine import PlayRequest, SessionId
+from media.problems import problem
+from media.sdp_http import (
+    SDP,
+    Room,
+    SessionPath,
+    allow_page,
+    body_of,
+    entity_tag,
+    fragment_of,
+    preflight,
+    principal_of,
+)
+from media.webrtc import metrics
+
+ANY_PAGE: Final = "*"
+NOBODY: Final = "anonymous"
+
+
+def whep_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
+    """The routes of viewers."""
+    router = APIRouter(prefix="/v1/rooms/{room}/whep", tags=["whep"])
+
+    @router.options("", include_in_schema=False)
+    @router.options("/{session}", include_in_schema=False)
+    async def options() -> Response:
+        return preflight(ANY_PAGE)
+
+    @router.post("", status_code=201, response_class=Response)
+    async def play(room: Room, request: Request) -> Response:
+        """Play: an SDP offer in, an SDP answer and the session's URL out. 503 with a link to HLS
+        when there is no room."""
+
+        async def work() -> Response:
+            principal = await principal_of(request, settings, "viewer")
+            viewer = NOBODY if principal is None else principal.id
+            offer = await body_of(request, SDP)
+            grant = await engine.play(PlayRequest(room, ("whep",), viewer, offer))
+            headers = {
+                "Location": f"/v1/rooms/{room}/whep/{grant.session}",
+                "ETag": entity_tag(grant.session),
+            }
+            return Response(grant.answer_sdp, 201, headers=headers, media_type=SDP)
+
+        answer = await _answered(work)
+        if answer.status_code == UnavailableError.status:
+            url = request.url.replace(path=f"/v1/rooms/{room}/hls/index.m3u8", query="")
+            answer.headers["Link"] = f'<{url}>; rel="alternate"'
+        metrics.JOINS.labels("whep", str(answer.status_code)).inc()
+        return answer
+
+    _add_sessions(router, engine)
+    return router
+
+
+def _add_sessions(router: APIRouter, engine: EmbeddedEngine) -> None:
+    def held(room: str, session: str) -> SessionId:
+        name, _ = engine.room_and_owner(SessionId(session))
+        if name != room or not session.startswith("whep-"):
+            raise NotFoundError("no such session", code="session_not_found")
+        return SessionId(session)
+
+    @router.patch("/{session}", status_code=204, response_class=Response)
+    async def trickle(room: Room, session: SessionPath, request: Request) -> Response:
+        """More candidates for a session."""
+
+        async def work() -> Response:
+            own = held(room, session)
+            await engine.negotiate(own, await fragment_of(request, own))
+            return Response(status_code=204)
+
+        return await _answered(work)
+
+    @router.delete("/{session}", status_code=200, response_class=Response)
+    async def leave(room: Room, session: SessionPath) -> Response:
+        """End a session."""
+
+        async def work() -> Response:
+            await engine.stop(held(room, session))
+            return Response(status_code=200)
+
+        return await _answered(work)
+
+
+async def _answered(work: Callable[[], Awaitable[Response]]) -> Response:
+    """`work` done, or a refusal, readable to every page."""
+    try:
+        answer = await work()
+    except EngagementError as error:
+        answer = problem(error)
+    return allow_page(answer, ANY_PAGE)
