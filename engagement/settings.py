@@ -89,7 +89,8 @@ class Settings(BaseSettings):
     )
     media_addresses: list[str] = Field(
         default_factory=list,
-        description="IP addresses for WebRTC media, as JSON list; empty: all but loopback.",
+        description="IP addresses for WebRTC media, as JSON list; empty: all of this machine, "
+        "or loopback where ENGAGEMENT_HOST is loopback.",
     )
     media_ice_servers: list[dict[str, str]] = Field(
         default_factory=list,

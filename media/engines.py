@@ -27,7 +27,7 @@ class Engines:
         self.embedded = EmbeddedEngine(
             viewers_max=settings.media_viewers_max,
             joins_per_s=settings.media_joins_per_s,
-            addresses=tuple(settings.media_addresses),
+            addresses=tuple(settings.media_addresses) or _default_addresses(settings),
             ice_servers=tuple(settings.media_ice_servers),
             clock=self.clock,
             feed=self._feed,
@@ -70,3 +70,8 @@ class Engines:
         if room in self.embedded.publishing():
             raise ConflictError(f"{room} has a publisher", code="already_publishing")
         obey(self.synthetic, room, command)
+
+
+def _default_addresses(settings: Settings) -> tuple[str, ...]:
+    """What listens on loopback alone also sends media there alone; else wherever there is."""
+    return ("127.0.0.1",) if settings.host in ("127.0.0.1", "localhost") else ()
