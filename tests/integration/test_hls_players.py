@@ -14,7 +14,7 @@ from tests.waiting import until
 COMPLAINTS = "warning"
 """FFmpeg prints nothing at this level over a stream that is right, but for what follows."""
 HABITS = ("Found duplicated MOOV Atom", "Last message repeated")
-"""Its HLS demuxer reads the header again whenever it has read a live playlist again, and says so."""
+"""Its HLS demuxer reads the header again with every live playlist that it reads, and says so."""
 EPOCHS = ("out of order",)
 """Nor does it mind discontinuities: times begin anew with an epoch."""
 
