@@ -98,6 +98,16 @@ class Settings(BaseSettings):
         "`urls`, `username` and `credential`.",
     )
 
+    media_rtmp_port: int = Field(
+        1935, ge=0, le=65535, description="Port for RTMP publishers; 0: none are taken."
+    )
+    media_recordings: bool = Field(True, description="Whether what is published is recorded.")
+    media_recordings_bytes_max: int = Field(
+        20_000_000_000,
+        ge=100_000_000,
+        description="Disk for all recordings; the epochs that ended longest ago go first.",
+    )
+
     moderation_deny: list[str] = Field(default_factory=list, description="Words that deny.")
     moderation_hold: list[str] = Field(default_factory=list, description="Words that hold.")
 

@@ -41,8 +41,7 @@ class LedgerQueries:
     """Reads over any connection of the pool."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        # Each call is one statement: a transaction around it would cost twice what it does.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
 
     async def wallet(self, user: str) -> Wallet:
         """A user's coins; a wallet that never was is empty."""

@@ -89,7 +89,7 @@ backlog would keep the others waiting."""
 DECIDED_BYTES_MAX: Final = 1024 * 1024
 """Of envelopes decided in one transaction: some 3,000 requests, half a second. A lease is renewed
 between transactions, so none may last as long as a lease."""
-DECIDE_MS: Final = 50
+DECIDE_MS: Final = 30
 """At most one transaction in this time: what comes meanwhile costs little in the next one, and a
 transaction by itself costs what a dozen gifts do."""
 OUTBOX_ROWS_WAITING_MAX: Final = 64

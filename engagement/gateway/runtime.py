@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from engagement.database.battle_queries import BattleQueries
 from engagement.database.connection import create_engine
 from engagement.database.ledger_queries import LedgerQueries
+from engagement.database.settled_lookups import SettledLookups
 from engagement.domain import limits
 from engagement.domain.events import ACTIVITY_TOPIC, CATALOGUE_TOPIC, CLOCK_TOPIC, ROOM_TOPIC
 from engagement.domain.rooms import RoomState
@@ -107,7 +108,8 @@ class Gateway:
         self.queries = RoomQueries(self.engine)
         # Single reads need no transaction around them.
         self.ledger = LedgerQueries(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
-        self.settlements = Settlements(self.ledger)
+        self._lookups = SettledLookups(self.engine)
+        self.settlements = Settlements(self._lookups)
         self.battles = BattleQueries(self.engine.execution_options(isolation_level="AUTOCOMMIT"))
         self.outcomes = Outcomes(self.settlements)
         self.catalogue = CatalogueFollower(read_gifts(settings.gifts_file))
@@ -181,6 +183,7 @@ class Gateway:
         await self.archive.stop()
         await self.outcomes.stop()
         await self.settlements.stop()
+        await self._lookups.close()
         await self.engine.dispose()
         log.info("gateway.stopped", gateway=self.id)
 

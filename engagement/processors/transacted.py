@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 _FETCH_MS: Final = 50
 """How long a quiet topic is waited for before timers and leases are looked after."""
+_REST_MS: Final = 10
+"""How long the rest of what is there already may take."""
 
 
 class AwayError(Exception):
@@ -249,8 +251,13 @@ class TransactedProcessor:
                 await self._engines.sleep(_FETCH_MS / 1000)
                 continue
             if not fetched:
-                await self._engines.sleep(max(0.0, take_at_s - self._engines.monotonic_s()))
+                pause_s = max(0.0, take_at_s - self._engines.monotonic_s())
+                await self._engines.sleep(pause_s)
                 fetched.put(await session.fetch(limits.DECIDED_RECORDS_MAX, _FETCH_MS))
+                if fetched and pause_s:
+                    # A consumer reads ahead once and no further until that is taken from it: what
+                    # came during the pause is still with the broker.
+                    fetched.put(await session.fetch(limits.DECIDED_RECORDS_MAX, _REST_MS))
             if fetched:
                 take_at_s = self._engines.monotonic_s() + limits.DECIDE_MS / 1000
                 await self._take(session, fetched.portion())

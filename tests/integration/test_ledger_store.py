@@ -16,6 +16,7 @@ from engagement.database import ledger_store
 from engagement.database.connection import create_engine
 from engagement.database.decider_store import DeciderStore
 from engagement.database.ledger_queries import LedgerQueries
+from engagement.database.settled_lookups import SettledLookups
 from engagement.domain import ledger_requests as asks
 from engagement.domain.ledger import (
     Account,
@@ -200,6 +201,25 @@ async def test_unbalanced_accounts_cannot_be_saved(keeper: Keeper) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
         async with keeper.connection.transaction():
             await keeper.save(books, frozenset(books.accounts), decision)
+
+
+async def test_outcomes_are_found_again_after_the_kept_connection_has_died(
+    keeper: Keeper, database: AsyncEngine
+) -> None:
+    ana = new_id()
+    asked = ask(deposit(100), account=ana)
+    await keeper.take(asked)
+    key = (ana, asked.request.id)
+    lookups = SettledLookups(database)
+    assert list(await lookups.settled([key, (ana, new_id())])) == [key]
+    for _ in range(2):
+        assert lookups._kept is not None
+        pooled = await lookups._kept.get_raw_connection()
+        pid = pooled.driver_connection.get_server_pid()
+        await keeper.connection.execute("SELECT pg_terminate_backend($1)", pid)
+        found = await lookups.settled([key])
+        assert found[key].status == "done"
+    await lookups.close()
 
 
 # --- the fence -----------------------------------------------------------------------------------
