@@ -69,10 +69,12 @@ class EmbeddedEngine:
         clock: AnchorBook | None = None,
         feed: EventFeed[MediaEvent] | None = None,
         taking_over: Callable[[str], None] = lambda room: None,
+        publisher_elsewhere: Callable[[str], str | None] = lambda room: None,
     ) -> None:
         """`addresses` and `ice_servers` are as in :class:`PeerFactory`. `clock` and `feed` may be
         shared with other engines; who made them closes them. `taking_over` is told of a room
-        before its publisher's first frame."""
+        before its publisher's first frame; `publisher_elsewhere` knows who publishes in a room
+        by other engines."""
         self.capabilities = Capabilities(
             name="embedded",
             ingest=frozenset({"whip"}),
@@ -97,6 +99,7 @@ class EmbeddedEngine:
         self._feed: EventFeed[MediaEvent] = EventFeed() if feed is None else feed
         self._shares = feed is not None
         self._taking_over = taking_over
+        self._publisher_elsewhere = publisher_elsewhere
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
 
@@ -206,16 +209,31 @@ class EmbeddedEngine:
         owner = held.publisher if isinstance(held, PublisherSession) else held.viewer
         return room.name, owner
 
+    def publisher_of(self, room: str) -> str | None:
+        """Who publishes in a room, if anybody does."""
+        held = self._rooms.get(room)
+        return None if held is None or held.publisher is None else held.publisher.publisher
+
+    def hand_over(self, room: str) -> None:
+        """Another engine takes the room; its publisher's connection ends, its viewers stay."""
+        held = self._rooms.get(room)
+        if held is not None and held.publisher is not None:
+            peer = held.publisher.peer
+            self._end_stream(held, "engine_switch")
+            self._spawn(peer.close())
+
     # --- sessions ---------------------------------------------------------------------------------
 
     def _check_publisher(self, request: PublishRequest) -> None:
         """A room has one publisher, who may publish anew."""
         room = self._rooms.get(request.room)
-        for held in (room.publisher, room.pending) if room is not None else ():
-            if held is not None and held.publisher != request.publisher:
-                raise ConflictError(
-                    f"{request.room} has a publisher already", code="already_publishing"
-                )
+        held = (room.publisher, room.pending) if room is not None else ()
+        publishers = [session.publisher for session in held if session is not None]
+        elsewhere = self._publisher_elsewhere(request.room)
+        if any(name not in (None, request.publisher) for name in (*publishers, elsewhere)):
+            raise ConflictError(
+                f"{request.room} has a publisher already", code="already_publishing"
+            )
 
     async def _publish(self, request: PublishRequest, offer: Offer) -> PublishGrant:
         session = PublisherSession(

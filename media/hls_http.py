@@ -7,11 +7,12 @@ B.1 (gzip, caching).
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from engagement.errors import BadRequestError, EngagementError, NotFoundError
@@ -21,6 +22,7 @@ from media.hls.packager import Packager, Playlist
 from media.hls.recorder import Recorder
 from media.hls.recording import RecordedSegment, Recording
 from media.hls.vod import render_vod
+from media.problems import problem
 
 PLAYLIST_TYPE: Final = "application/vnd.apple.mpegurl"
 MEDIA_TYPE: Final = "video/mp4"
@@ -61,11 +63,29 @@ class Recordings(BaseModel):
 
 def hls_router(packager: Packager) -> APIRouter:
     """The routes of live HLS, and of recordings where the packager records."""
-    router = APIRouter(prefix="/v1/rooms/{room}", tags=["hls"])
+    router = APIRouter(prefix="/v1/rooms/{room}", tags=["hls"], route_class=_ReadableByAnyPage)
     _add_live(router, packager)
     if packager.recorder is not None:
         _add_recordings(router, packager.recorder)
     return router
+
+
+class _ReadableByAnyPage(APIRoute):
+    """Routes whose refusals, too, a page of another origin can read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with refusals as answers."""
+        handler = super().get_route_handler()
+
+        async def readable(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except EngagementError as error:
+                refusal = problem(error)
+                refusal.headers.update(_NOT_AT_ALL)
+                return refusal
+
+        return readable
 
 
 def _add_live(router: APIRouter, packager: Packager) -> None:

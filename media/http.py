@@ -25,6 +25,7 @@ from engagement.errors import (
 from engagement.settings import Settings
 from media import metrics
 from media.engines import Engines
+from media.hls_http import hls_router
 from media.host_commands import HostCommand
 from media.problems import problem
 from media.webrtc.bounds import SDP_BYTES_MAX
@@ -180,6 +181,7 @@ def create_app(serving: Serving) -> FastAPI:
 
     app.include_router(whip_router(serving.settings, serving.engines.embedded))
     app.include_router(whep_router(serving.settings, serving.engines.embedded))
+    app.include_router(hls_router(serving.engines.packager))
     return app
 
 
@@ -225,7 +227,7 @@ def _measure(serving: Serving) -> None:
     rooms = engines.publishing()
     drifts = [abs(engines.estimator(room).drift_ppm or 0.0) for room in rooms]
     clocks = [engines.clock.now(room) for room in rooms]
-    for engine in (engines.synthetic, engines.embedded):
+    for engine in (engines.synthetic, engines.embedded, engines.rtmp):
         metrics.STREAMS.labels(engine.capabilities.name).set(len(engine.publishing()))
     metrics.DRIFT_PPM_MAX.set(max(drifts, default=0.0))
     metrics.UNCERTAINTY_MS_MAX.set(max((c.uncertainty_ms for c in clocks if c), default=0.0))

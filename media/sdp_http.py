@@ -67,14 +67,24 @@ async def principal_of(request: Request, settings: Settings, role: Role) -> Prin
         token = token.strip()
         if scheme.lower() != "bearer":
             raise UnauthorizedError("Authorization must be Bearer <token>")
-        if is_dev and token.startswith(DEV_TOKEN_PREFIX):
-            user, _, named = token.removeprefix(DEV_TOKEN_PREFIX).partition(":")
-            return _dev_principal(user, named or role)
-        return await tokens.verify(token, settings)
+        return await principal_of_token(token, settings, is_local=is_local, role=role)
     if is_dev:
         named = request.headers.get("x-role") or role
         return _dev_principal(request.headers.get("x-user") or DEV_USER, named)
     return None
+
+
+async def principal_of_token(
+    token: str, settings: Settings, *, is_local: bool, role: str
+) -> Principal:
+    """Who has this token; in dev mode `dev:<user>` will do for one who is on this machine.
+
+    Raises UnauthorizedError.
+    """
+    if settings.auth == "dev" and is_local and token.startswith(DEV_TOKEN_PREFIX):
+        user, _, named = token.removeprefix(DEV_TOKEN_PREFIX).partition(":")
+        return _dev_principal(user, named or role)
+    return await tokens.verify(token, settings)
 
 
 def _dev_principal(user: str, role: str) -> Principal:

@@ -22,6 +22,9 @@ class Connection:
         writer: asyncio.StreamWriter,
         now_ms: Callable[[], float],
     ) -> None:
+        peer = writer.get_extra_info("peername")
+        self.address: str = peer[0] if peer else ""
+        """Of the other side; empty when it is gone already."""
         self.room = ""
         self.publisher = ""
         self.session = SessionId("")

@@ -18,7 +18,6 @@ from engagement.errors import (
     ConflictError,
     EngagementError,
     NotFoundError,
-    UnauthorizedError,
     UnavailableError,
 )
 from media.anchor_book import AnchorBook, wall_ms
@@ -49,8 +48,9 @@ from media.running_epoch import Reason
 
 log = structlog.get_logger()
 
-Authorize = Callable[[str, str], Awaitable[str]]
-"""`(room, token)` to the publisher's user id; raises UnauthorizedError or ForbiddenError."""
+Authorize = Callable[[str, str, str], Awaitable[str]]
+"""`(room, token, address)` to the publisher's user id; the token may be empty. Raises
+UnauthorizedError or ForbiddenError."""
 
 
 class RtmpEngine:
@@ -67,10 +67,11 @@ class RtmpEngine:
         clock: AnchorBook | None = None,
         feed: EventFeed[MediaEvent] | None = None,
         taking_over: Callable[[str], None] = lambda room: None,
+        publisher_elsewhere: Callable[[str], str | None] = lambda room: None,
     ) -> None:
         """Port 0 takes a free one. `clock` and `feed` may be shared with other engines; who made
-        them closes them. `taking_over` is told of a room before its publisher may begin; it raises
-        ConflictError where another engine has a publisher."""
+        them closes them. `taking_over` is told of a room before its publisher may begin;
+        `publisher_elsewhere` knows who publishes in a room by other engines."""
         egress: set[Egress] = {"llhls", "hls"}
         if packager.recorder is not None:
             egress.add("vod")
@@ -96,6 +97,7 @@ class RtmpEngine:
         self._feed: EventFeed[MediaEvent] = EventFeed() if feed is None else feed
         self._shares = feed is not None
         self._taking_over = taking_over
+        self._publisher_elsewhere = publisher_elsewhere
         self._epochs: dict[str, int] = {}
         """Newest epochs as they were at the start."""
         self._live: dict[str, Connection] = {}
@@ -188,6 +190,17 @@ class RtmpEngine:
             raise NotFoundError(f"{room} has no stream", code="stream_not_found")
         return self._estimators[room]
 
+    def publisher_of(self, room: str) -> str | None:
+        """Who publishes in a room, if anybody does."""
+        return self._live[room].publisher if room in self._live else None
+
+    def hand_over(self, room: str) -> None:
+        """Another engine takes the room; its publisher's connection ends."""
+        connection = self._live.get(room)
+        if connection is not None:
+            connection.close("the same publisher has begun in another way")
+            self._left(connection, "engine_switch")
+
     # --- connections ------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -227,10 +240,8 @@ class RtmpEngine:
         granted = self._grants.redeem(room, token)
         if granted is not None:
             publisher, connection.session = granted
-        elif not token:
-            raise UnauthorizedError("a token is missing: publish to live/<room>?token=…")
         else:
-            publisher = await self._authorize(room, token)
+            publisher = await self._authorize(room, token, connection.address)
             connection.session = SessionId(f"rtmp-{secrets.token_hex(8)}")
         self._check_free(room, publisher)
         replaced = self._live.get(room)
@@ -251,7 +262,8 @@ class RtmpEngine:
 
     def _check_free(self, room: str, publisher: str) -> None:
         live = self._live.get(room)
-        if live is not None and live.publisher != publisher:
+        holder = self._publisher_elsewhere(room) if live is None else live.publisher
+        if holder not in (None, publisher):
             raise ConflictError(f"{room} has a publisher already", code="already_publishing")
         if live is None and len(self._live) >= bounds.PUBLISHERS_MAX:
             raise UnavailableError("no more publishers", code="full", retry_after_s=10)

@@ -12,10 +12,9 @@ from typing import Final
 
 import av
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse, HTMLResponse
 
-from engagement.errors import EngagementError
 from media.frames import EncodedFrame
 from media.hls.packager import Packager
 from media.hls.recorder import Recorder
@@ -98,10 +97,6 @@ async def stage(recordings: Path | None = None) -> AsyncIterator[Stage]:
     packager = Packager(recorder=recorder)
     app = FastAPI()
     app.include_router(hls_router(packager))
-
-    @app.exception_handler(EngagementError)
-    async def problem(request: Request, error: EngagementError) -> Response:
-        return JSONResponse(error.problem(), error.status)
 
     @app.get("/")
     async def player() -> Response:

@@ -10,11 +10,9 @@ from pathlib import Path
 import httpx
 import m3u8
 import pytest
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from msgspec.structs import replace
 
-from engagement.errors import EngagementError
 from media.engine import TimedMark
 from media.frames import EncodedFrame
 from media.hls import bounds
@@ -47,6 +45,8 @@ class Viewer:
 
     async def refused(self, path: str, **query: str | int) -> tuple[int, str]:
         answer = await self.http.get(path, params=query)
+        assert answer.headers["access-control-allow-origin"] == "*", "a page reads why"
+        assert answer.headers["cache-control"] == "no-store"
         return answer.status_code, answer.json()["code"]
 
 
@@ -56,11 +56,6 @@ async def viewing(recordings: Path | None = None, **more: object) -> AsyncIterat
     packager = Packager(recorder=recorder, **more)  # type: ignore[arg-type]
     app = FastAPI()
     app.include_router(hls_router(packager))
-
-    @app.exception_handler(EngagementError)
-    async def problem(request: Request, error: EngagementError) -> Response:
-        return JSONResponse(error.problem(), error.status)
-
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://media") as http:
         yield Viewer(packager, http)
