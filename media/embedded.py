@@ -37,6 +37,7 @@ from media.running_epoch import Reason
 from media.webrtc import bounds, metrics
 from media.webrtc.admission import Admission
 from media.webrtc.aiortc_private import PeerFactory
+from media.webrtc.frame_taps import FrameSink, RoomTap
 from media.webrtc.offer import Offer, parse_fragment, parse_offer
 from media.webrtc.publisher import (
     PUBLISHER_EXTENSIONS,
@@ -70,11 +71,13 @@ class EmbeddedEngine:
         feed: EventFeed[MediaEvent] | None = None,
         taking_over: Callable[[str], None] = lambda room: None,
         publisher_elsewhere: Callable[[str], str | None] = lambda room: None,
+        sink: FrameSink | None = None,
     ) -> None:
         """`addresses` and `ice_servers` are as in :class:`PeerFactory`. `clock` and `feed` may be
         shared with other engines; who made them closes them. `taking_over` is told of a room
         before its publisher's first frame; `publisher_elsewhere` knows who publishes in a room
-        by other engines."""
+        by other engines. `sink` gets every room's frames; without one no frame is put
+        together."""
         self.capabilities = Capabilities(
             name="embedded",
             ingest=frozenset({"whip"}),
@@ -99,6 +102,8 @@ class EmbeddedEngine:
         self._feed: EventFeed[MediaEvent] = EventFeed() if feed is None else feed
         self._shares = feed is not None
         self._taking_over = taking_over
+        self._sink = sink
+        self._taps: dict[str, RoomTap] = {}
         self._publisher_elsewhere = publisher_elsewhere
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
@@ -202,6 +207,11 @@ class EmbeddedEngine:
         if room not in self._rooms:
             raise NotFoundError(f"{room} has no stream", code="stream_not_found")
         return self._rooms[room].estimator
+
+    def request_key_frame(self, room: str) -> None:
+        """The packager wants to cut; nothing happens in a room of another engine."""
+        if room in self._rooms:
+            self._rooms[room].fan_outs["video"].key_frames.want()
 
     def room_and_owner(self, session: SessionId) -> tuple[str, str]:
         """Whose session it is, in which room. Raises NotFoundError."""
@@ -336,17 +346,22 @@ class EmbeddedEngine:
             next_epoch = self._epochs.get(name, 0) + 1
             room = ForwardingRoom(name, next_epoch, self._announce, self._started)
             self._rooms[name] = room
+            if self._sink is not None:
+                self._taps[name] = RoomTap(room, self._sink)
         return room
 
     def _forget_if_empty(self, room: ForwardingRoom) -> None:
         if room.is_empty and self._rooms.get(room.name) is room:
             del self._rooms[room.name]
+            self._taps.pop(room.name, None)
             self._epochs[room.name] = room.estimator.next_epoch - 1
 
     def _announce(self, room: str, events: list[ClockEvent]) -> None:
         for event in events:
             self.clock.add(room, event.anchor)
             self._feed.publish(ClockMoved(room, event, self.capabilities.name))
+            if event.kind == "clock.epoch.closed" and self._sink is not None:
+                self._sink.end_epoch(room, event.anchor.epoch)
 
     def _started(self, room: ForwardingRoom) -> None:
         if room.publisher is not None:
@@ -373,6 +388,8 @@ class EmbeddedEngine:
                 publishers += 1
                 session.tick(now_ms)
                 room.check_clock(now_ms)
+        for tap in self._taps.values():
+            tap.tick(now_ms)
         metrics.PUBLISHERS.set(publishers)
         metrics.VIEWERS.set(len(self._sessions) - publishers)
         for room in list(self._rooms.values()):

@@ -41,5 +41,3 @@ JITTER_WAIT_MS: Final = 400.0
 """How long frames wait for a lost packet on their way to the packager: seven tries to repair it."""
 JITTER_PACKETS_MAX: Final = 2_048
 """A buffered 400 ms of 40 Mbit/s; beyond it the oldest are given up."""
-FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
-"""One access unit; a key frame of 4K video is below it."""

@@ -28,6 +28,10 @@ SOCKET_BYTES: Final = 1024 * 1024
 """Of a publisher's receive buffer: half a second of 16 Mbit/s while the process is busy."""
 TICK_MS: Final = 10.0
 """How often repair and reports are looked after."""
-KEY_FRAME_INTERVAL_MS: Final = 2_000.0
-"""Asked for while a packager follows: it cuts at key frames, and browsers send them only on
-demand."""
+FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One access unit; a key frame of 4K video is below it."""
+SOUND_OFF_MS_MAX: Final = 40.0
+"""How far the publisher's reports may place sound from where it is, before that is a question."""
+SOUND_DISAGREED_MS: Final = 6_000.0
+"""And for how long, before it is moved: a clock that was set is reported for one track up to five
+seconds before the other."""

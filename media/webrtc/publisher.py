@@ -80,11 +80,11 @@ class PublishedTrack:
         capture = b""
         if self._capture_id and packet.profile:
             capture = packet.extension_value(self._capture_id) or b""
-        forwarded = self._fan_out.forward(packet, self.codec.codec, capture, arrival_ms)
-        if forwarded is None or is_repair or packet.timestamp == self._newest_timestamp:
-            return
-        self._newest_timestamp = packet.timestamp
-        self._listener.on_frame(self.kind, packet.ssrc, packet.timestamp, arrival_ms, capture)
+        if not is_repair and packet.timestamp != self._newest_timestamp:
+            # The clock first: who takes the packet asks for its media time.
+            self._newest_timestamp = packet.timestamp
+            self._listener.on_frame(self.kind, packet.ssrc, packet.timestamp, arrival_ms, capture)
+        self._fan_out.forward(packet, self.codec.codec, capture, arrival_ms)
 
     def on_sender_report(self, report: rtcp.SenderReport, arrival_ms: float) -> None:
         """Take in what the publisher says of its clock."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from engagement.domain.media_time import Anchor, pts_of_rtp
 from media.clock import ClockEvent, Frame, MediaClockEstimator
 from media.clock_formulas import capture_ms_by_report, unix_ms_of_ntp
 from media.engine import SessionId, Track
@@ -42,6 +43,10 @@ class CaptureReports:
         """A sender report."""
         if not self._has_capture_times:
             self._newest = (unix_ms_of_ntp(report.ntp64), report.rtp)
+
+    def timestamp_ms(self) -> tuple[float, int] | None:
+        """The newest relation: publisher's time, RTP time."""
+        return self._newest
 
     def capture_ms(self, timestamp: int) -> float | None:
         """When the publisher captured a frame, by its own clock; None before anything was said."""
@@ -104,6 +109,16 @@ class ForwardingRoom:
         self.left_ms = now_ms
         self._announce(self.name, self.estimator.end(self._not_before(now_ms), reason))
 
+    def sound_pts_ms(self, anchor: Anchor, timestamp: int) -> float | None:
+        """Media time of sound, by what the publisher's clock says of both tracks; None while it
+        has not said."""
+        captured_ms = self.reports["audio"].capture_ms(timestamp)
+        video = self.reports["video"].timestamp_ms()
+        if captured_ms is None or video is None:
+            return None
+        video_ms, video_timestamp = video
+        return pts_of_rtp(anchor, video_timestamp) + captured_ms - video_ms
+
     def check_clock(self, now_ms: float) -> None:
         """Say what the absence of frames says."""
         deadline_ms = self.estimator.deadline_ms
@@ -136,8 +151,9 @@ class ForwardingRoom:
 
     def on_sender_report(self, kind: Track, report: SenderReport) -> None:
         """The publisher's clock by its sender reports, unless frames carry it."""
-        if self.reports[kind].ssrc == report.ssrc:
-            self.reports[kind].on_report(report)
+        if self.reports[kind].ssrc != report.ssrc:
+            self.reports[kind] = CaptureReports(RATES_HZ[kind], report.ssrc)
+        self.reports[kind].on_report(report)
 
     def _not_before(self, now_ms: float) -> float:
         """A wall clock may be set back; arrivals never are."""

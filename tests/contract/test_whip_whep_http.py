@@ -55,7 +55,9 @@ class Site:
 
 @asynccontextmanager
 async def site(**more: Any) -> AsyncIterator[Site]:
-    settings = Settings(**{"auth": "dev", "media_addresses": ["127.0.0.1"], **more})
+    settings = Settings(
+        **{"auth": "dev", "media_addresses": ["127.0.0.1"], "media_rtmp_port": 0, **more}
+    )
     engines = Engines(settings)
     await engines.start({})
     app = create_app(Serving(settings, engines, not_ready=""))

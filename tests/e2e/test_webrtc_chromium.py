@@ -1,12 +1,17 @@
 """A canvas published by WHIP and played by WHEP, in real Chromium, through the embedded engine."""
 
 import asyncio
+import io
+import re
 import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
+import av
+import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
@@ -66,7 +71,9 @@ class Studio:
 @pytest_asyncio.fixture
 async def studio(browser: Browser) -> AsyncIterator[Studio]:
     [port] = free_ports(1)
-    settings = Settings(auth="dev", media_port=port, media_addresses=["127.0.0.1"])
+    settings = Settings(
+        auth="dev", media_port=port, media_addresses=["127.0.0.1"], media_rtmp_port=0
+    )
     engines = Engines(settings)
     await engines.start({})
     app = create_app(Serving(settings, engines, not_ready=""))
@@ -154,3 +161,19 @@ async def test_when_the_publisher_is_killed_and_comes_back_its_viewers_recover(
     assert newest is not None and 0 < newest.pts_ms < 60_000
     epochs = [(each.epoch, each.ended) for each in clock.recent(room)]
     assert (1, True) in epochs and epochs.index((1, True)) < epochs.index((2, False))
+
+
+async def test_what_is_published_is_packaged_as_hls(studio: Studio, room: str) -> None:
+    await studio.publish(room, "h264")
+    playlist_url = f"{studio.url}/v1/rooms/{room}/hls/index.m3u8"
+    async with httpx.AsyncClient(timeout=20) as http:
+        playlist = (await http.get(playlist_url)).raise_for_status().text
+        [header] = re.findall(r'EXT-X-MAP:URI="([^"]+)"', playlist)
+        segments = [line for line in playlist.splitlines() if line and line[0] != "#"]
+        names = [header, *segments]
+        parts = [(await http.get(urljoin(playlist_url, name))).content for name in names]
+    assert "#EXT-X-PART:" in playlist and "#EXT-X-PROGRAM-DATE-TIME:" in playlist
+    with av.open(io.BytesIO(b"".join(parts))) as media:
+        assert {stream.codec_context.name for stream in media.streams} == {"h264", "opus"}
+        pictures = sum(1 for _ in media.decode(video=0))
+    assert pictures > 20, "a segment that a decoder takes"
