@@ -164,6 +164,18 @@ def test_sound_that_stops_becomes_silence_in_the_same_part_and_comes_back() -> N
     assert sound[-1].data == spoken[-1].data
 
 
+def test_parts_wait_for_sound_that_is_gone_once_and_not_again() -> None:
+    fragmenter = Fragmenter()
+    spoken = [frame for frame in sound_frames(100) if frame.pts_ms < 2000]
+    waited = [
+        frame.pts_ms - output.pts_ms - output.duration_ticks / 90
+        for frame in interleaved(video_frames(180), spoken)
+        for output in fragmenter.feed(frame)
+        if isinstance(output, Part) and output.pts_ms > 2600
+    ]
+    assert len(waited) > 8 and max(waited) < 1, "a part is there with the first frame after it"
+
+
 def test_sound_that_comes_late_is_waited_for() -> None:
     late = [replace(frame, pts_ms=frame.pts_ms) for frame in sound_frames(250)]
     frames = sorted(

@@ -233,6 +233,17 @@ def test_a_mark_is_a_date_range_at_the_date_of_its_frame() -> None:
     assert render(window).count("DATERANGE") == 1, "the same mark twice is one"
 
 
+def test_marks_leave_with_the_segments_they_belong_to() -> None:
+    window = filled(4)
+    window.mark(mark(500, id="early"))
+    window.mark(mark(6_500, id="late"))
+    for number in range(4, 18):
+        window.take(part(number * 2000.0, begins=True, ms=2000))
+    assert window.segments[0].pts_ms > 500 and window.segments[0].pts_ms <= 6_500
+    text = render(window)
+    assert '"early"' not in text and '"late"' in text
+
+
 def test_a_mark_of_an_epoch_that_is_not_here_is_refused() -> None:
     with pytest.raises(NotFoundError):
         filled(4).mark(mark(0, epoch=9))

@@ -62,6 +62,17 @@ async def test_after_a_kill_everything_up_to_the_last_whole_line_is_there(tmp_pa
     await recorder.close()
 
 
+async def test_an_index_is_read_up_to_where_it_is_broken(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 10**9)
+    await record(recorder, "demo", 1, 3)
+    await recorder.close()
+    index = epoch_directory(tmp_path, "demo", 1) / "index.jsonl"
+    lines = index.read_bytes().splitlines(keepends=True)
+    index.write_bytes(b"".join([*lines[:3], bytes(100) + b"\n", *lines[3:]]))
+    entries = read_index(tmp_path, "demo", 1)
+    assert sum(isinstance(entry, RecordedSegment) for entry in entries) == 2
+
+
 async def test_the_oldest_ended_epochs_make_room_for_new_ones(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, 100 * KB)
     for epoch in range(1, 8):

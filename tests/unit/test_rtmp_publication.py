@@ -71,6 +71,7 @@ def test_timestamps_go_on_where_they_wrap() -> None:
     room = published(60, from_ms=2**32 - 1_000)
     assert [f.pts_ms for f in room.frames] == [n * 1000 // 30 for n in range(60)]
     assert len({f.epoch for f in room.frames}) == 1
+    assert all(0 <= f.rtp < 2**32 for f in room.frames)
 
 
 def test_b_frames_keep_both_their_times() -> None:

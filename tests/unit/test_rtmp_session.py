@@ -48,6 +48,12 @@ def test_what_is_sent_is_read_again(payload: bytes, chunk_bytes: int) -> None:
     assert reader.receive(size + chunked(5, sent, chunk_bytes)) == [sent]
 
 
+@pytest.mark.parametrize("at_ms", [0xFFFFFE, 0xFFFFFF, 0x1000000, 0xFFFFFFFF])
+def test_after_four_hours_timestamps_are_repeated_in_every_chunk(at_ms: int) -> None:
+    sent = [Message(VIDEO, at_ms, 1, bytes(range(256)) * 3), Message(AUDIO, at_ms, 1, b"a" * 200)]
+    assert ChunkReader().receive(b"".join(map(message, sent))) == sent
+
+
 def test_chunks_of_two_messages_may_alternate() -> None:
     video, audio = b"v" * 200, b"a" * 150
     first = chunk(VIDEO, video, on=6), chunk(AUDIO, audio, on=4)
