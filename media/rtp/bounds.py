@@ -21,6 +21,10 @@ RESENT_REMEMBERED_MAX: Final = 1_024
 VIEWER_RESENDS_PER_S: Final = 60.0
 """A third of a 1 Mbit/s stream: who loses more than that does not lack packets but bandwidth."""
 VIEWER_RESENDS_BURST: Final = 120.0
+VIEWER_ASKS_PER_S: Final = 500.0
+"""Sequence numbers of NACKs that are looked at: who asks for more than a whole stream again, again
+and again, must not cost the others anything."""
+VIEWER_ASKS_BURST: Final = 1_000.0
 TOTAL_RESENDS_PER_S: Final = 2_000.0
 """Of one process, a tenth of what it forwards to 100 viewers: joins that make everybody lose
 packets at once must not make it send everything twice."""
@@ -28,6 +32,9 @@ TOTAL_RESENDS_BURST: Final = 2_000.0
 
 MISSING_MAX: Final = 256
 """Packets that are asked for at once; with more missing a key frame is quicker."""
+SKIPPED_MAX: Final = MISSING_MAX
+"""A longer gap of a publisher is closed before viewers see it: they would ask for all of it, for
+as long as it is in their windows, and nobody has it."""
 NACK_FIRST_MS: Final = 10.0
 """Reordered packets come by themselves within this time."""
 NACK_AGAIN_MS: Final = 60.0

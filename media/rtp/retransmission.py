@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from media.rtp import bounds
 
-Refusal = Literal["unknown", "late", "too_soon", "too_often", "viewer_budget", "total_budget"]
+Refusal = Literal[
+    "asks_too_much", "unknown", "late", "too_soon", "too_often", "viewer_budget", "total_budget"
+]
 
 
 class ForwardedPacket(Struct, frozen=True, gc=False):
@@ -91,16 +93,19 @@ def total_budget() -> TokenBucket:
 class Retransmissions:
     """What one viewer of one track may have again."""
 
-    __slots__ = ("_budget", "_history", "_resent", "_total")
+    __slots__ = ("_asks", "_budget", "_history", "_resent", "_total")
 
     def __init__(self, history: PacketHistory, total: TokenBucket) -> None:
         self._history = history
         self._total = total
+        self._asks = TokenBucket(bounds.VIEWER_ASKS_PER_S, bounds.VIEWER_ASKS_BURST)
         self._budget = TokenBucket(bounds.VIEWER_RESENDS_PER_S, bounds.VIEWER_RESENDS_BURST)
         self._resent: OrderedDict[int, tuple[float, int]] = OrderedDict()
 
     def take(self, index: int, now_ms: float) -> ForwardedPacket | Refusal:
         """The packet to send again, counted as sent; or why not."""
+        if not self._asks.take(now_ms):
+            return "asks_too_much"
         packet = self._history.get(index)
         if packet is None:
             return "unknown"

@@ -2,6 +2,7 @@
 
 from typing import Final, Protocol
 
+from media.rtp import bounds
 from media.rtp.depayload import is_key_start
 from media.rtp.key_frame_requests import KeyFrameRequests
 from media.rtp.packet import RtpPacket
@@ -47,6 +48,8 @@ class TrackFanOut:
             self._floor = self._newest + 1
             self._shift = self._floor - packet.sequence
         index = self._sequences.unwrap(packet.sequence) + self._shift
+        if not -bounds.HISTORY_PACKETS < index - self._newest <= bounds.SKIPPED_MAX + 1:
+            index = self._close_gap(packet.sequence)
         if index < self._floor:
             return None
         self._newest = max(self._newest, index)
@@ -60,6 +63,15 @@ class TrackFanOut:
             output.send(forwarded)
         metrics.FORWARDED.inc(len(self.outputs))
         return forwarded
+
+    def _close_gap(self, sequence: int) -> int:
+        """Number on after a long outage, or a jump. One number is left out, so that decoders know
+        that something is missing; a key frame repairs them all."""
+        self._sequences = SequenceUnwrapper(sequence)
+        self._floor = self._newest + 2
+        self._shift = self._floor - sequence
+        self.key_frames.want()
+        return self._floor
 
     def relay(self, report: SenderReport) -> None:
         """Give the publisher's clock to all outputs."""

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from media.engine import SessionId, Track
 from media.rtp import rtcp
+from media.rtp.bounds import HISTORY_PACKETS
 from media.rtp.capture_time import ABS_CAPTURE_TIME_URI, abs_send_time_24
 from media.rtp.missing import MissingPackets
 from media.rtp.packet import MalformedPacketError, RtpPacket, parse_rtp, unwrap_rtx
@@ -75,6 +76,10 @@ class PublishedTrack:
             return
         if not is_repair:
             reception.add(packet.sequence, packet.timestamp, arrival_ms)
+        behind = self._sequences.highest - self._sequences.peek(packet.sequence)
+        if behind > HISTORY_PACKETS:
+            self._sequences = SequenceUnwrapper(packet.sequence)  # It counts anew.
+            self._missing = MissingPackets()
         if not self._missing.add(self._sequences.unwrap(packet.sequence), arrival_ms):
             self._fan_out.key_frames.want()
         capture = b""

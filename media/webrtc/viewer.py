@@ -1,6 +1,7 @@
 """A viewer's session: packets out under its own numbers, repair within budgets, nothing in."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -84,15 +85,26 @@ class ViewerTrack:
             self._newest = packet.index
         self._write(packet, number.number, self.ssrc, packet.index + self._shift, packet.payload)
 
-    def send_again(self, sequence: int, now_ms: float) -> None:
-        """Repair, if the budgets allow."""
+    def send_again(self, lost: tuple[int, ...], now_ms: float) -> None:
+        """Repair, as far as the budgets allow."""
         if self._shift is None:
             return
-        ahead = sequence_difference(sequence, (self._newest + self._shift) % SEQUENCE_MODULUS)
-        packet = self._again.take(self._newest + ahead, now_ms)
-        if isinstance(packet, str):
-            metrics.RESENDS_REFUSED.labels(packet).inc()
-            return
+        refused: Counter[str] = Counter()
+        newest = (self._newest + self._shift) % SEQUENCE_MODULUS
+        for count, sequence in enumerate(lost):
+            ahead = sequence_difference(sequence, newest)
+            packet = self._again.take(self._newest + ahead, now_ms)
+            if packet == "asks_too_much":
+                refused[packet] += len(lost) - count
+                break
+            if isinstance(packet, str):
+                refused[packet] += 1
+            else:
+                self._repair(packet, sequence)
+        for why, times in refused.items():
+            metrics.RESENDS_REFUSED.labels(why).inc(times)
+
+    def _repair(self, packet: ForwardedPacket, sequence: int) -> None:
         number = self._numbers.get(packet.codec)
         if number is None:
             return
@@ -221,9 +233,7 @@ class ViewerSession:
         if isinstance(message, rtcp.Nack):
             track = self.tracks.get(message.media_ssrc)
             if track is not None:
-                now_ms = self._now_ms()
-                for sequence in message.lost:
-                    track.send_again(sequence, now_ms)
+                track.send_again(message.lost, self._now_ms())
         elif isinstance(message, rtcp.KeyFrameRequest):
             for ssrc in message.media_ssrcs:
                 if ssrc in self.tracks:

@@ -167,6 +167,14 @@ def test_a_viewer_has_a_budget_of_its_own() -> None:
     assert taken[-1] == "viewer_budget"
 
 
+def test_who_asks_without_end_is_not_listened_to() -> None:
+    again = Retransmissions(history(10), total_budget())
+    asked = int(bounds.VIEWER_ASKS_BURST)
+    assert {again.take(index, 0.0) for index in range(100, 100 + asked)} == {"unknown"}
+    assert again.take(3, 0.0) == "asks_too_much"
+    assert isinstance(again.take(3, 10.0), ForwardedPacket)
+
+
 def test_all_viewers_together_have_one_and_a_refusal_costs_the_viewer_nothing() -> None:
     kept, total = history(10), TokenBucket(2.0, 3.0)
     viewers = [Retransmissions(kept, total) for _ in range(5)]
