@@ -38,7 +38,7 @@ class Engines:
             recorder = Recorder(
                 settings.data_dir / "recordings", settings.media_recordings_bytes_max
             )
-        self.packager = Packager(recorder=recorder)
+        self.packager = Packager(self._request_key_frame, recorder=recorder)
         self.embedded = EmbeddedEngine(
             viewers_max=settings.media_viewers_max,
             joins_per_s=settings.media_joins_per_s,
@@ -48,6 +48,7 @@ class Engines:
             feed=self._feed,
             taking_over=self._leave_to_embedded,
             publisher_elsewhere=self._publisher_by_rtmp,
+            sink=self.packager,
         )
         self.rtmp = RtmpEngine(
             self.packager,
@@ -110,6 +111,9 @@ class Engines:
         if room in self.embedded.publishing() or room in self.rtmp.publishing():
             raise ConflictError(f"{room} has a publisher", code="already_publishing")
         obey(self.synthetic, room, command)
+
+    def _request_key_frame(self, room: str) -> None:
+        self.embedded.request_key_frame(room)
 
     def _publisher_by_rtmp(self, room: str) -> str | None:
         return self.rtmp.publisher_of(room)
