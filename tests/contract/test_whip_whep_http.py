@@ -56,7 +56,13 @@ class Site:
 @asynccontextmanager
 async def site(**more: Any) -> AsyncIterator[Site]:
     settings = Settings(
-        **{"auth": "dev", "media_addresses": ["127.0.0.1"], "media_rtmp_port": 0, **more}
+        **{
+            "auth": "dev",
+            "media_addresses": ["127.0.0.1"],
+            "media_rtmp_port": 0,
+            "media_recordings": False,
+            **more,
+        }
     )
     engines = Engines(settings)
     await engines.start({})

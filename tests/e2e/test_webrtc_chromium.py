@@ -72,7 +72,11 @@ class Studio:
 async def studio(browser: Browser) -> AsyncIterator[Studio]:
     [port] = free_ports(1)
     settings = Settings(
-        auth="dev", media_port=port, media_addresses=["127.0.0.1"], media_rtmp_port=0
+        auth="dev",
+        media_port=port,
+        media_addresses=["127.0.0.1"],
+        media_rtmp_port=0,
+        media_recordings=False,
     )
     engines = Engines(settings)
     await engines.start({})
