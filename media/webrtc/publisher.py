@@ -18,8 +18,6 @@ from media.webrtc.fan_out import TrackFanOut
 
 ABS_SEND_TIME_URI: Final = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 PUBLISHER_EXTENSIONS: Final = (ABS_CAPTURE_TIME_URI, ABS_SEND_TIME_URI)
-_NTP_OF_2000: Final = 3_155_673_600 << 32
-"""A report before it comes from a clock that was never set, and says nothing."""
 
 
 class TrackListener(Protocol):
@@ -94,8 +92,8 @@ class PublishedTrack:
     def on_sender_report(self, report: rtcp.SenderReport, arrival_ms: float) -> None:
         """Take in what the publisher says of its clock."""
         reception = self._reception
-        if reception is None or (report.ntp64 < _NTP_OF_2000 and report.ntp64 >> 63):
-            return
+        if reception is None or report.ntp64 == 0:
+            return  # It has no clock to speak of (RFC 3550 section 6.4.1).
         reception.report_ntp64, reception.report_ms = report.ntp64, arrival_ms
         self._fan_out.relay(report)
         self._listener.on_sender_report(self.kind, report)

@@ -11,6 +11,7 @@ from engagement.domain.events import CLOCK_TOPIC
 from engagement.log.topics import partition_of
 from engagement.settings import Settings
 from tests.media_process import ClockReader, Media, media
+from tests.webrtc_clients import Publisher
 
 pytestmark = pytest.mark.engines
 
@@ -79,6 +80,32 @@ async def test_a_terminated_process_closes_its_epochs(
         assert process.end(signal.SIGTERM) == 0
         closed = await reader.kind("clock.epoch.closed")
         assert closed["data"]["reason"] == "engine_stopped"
+
+
+async def test_a_publisher_by_whip_has_a_clock_on_the_topic(
+    engines: Settings, room: str, reader: ClockReader
+) -> None:
+    with media(engines, [room]) as process:
+        await process.ready()
+        await reader.kind("clock.anchored")
+        publisher, whip = Publisher(), f"/v1/rooms/{room}/whip"
+
+        async def exchange(offer: str) -> str:
+            headers = {"content-type": "application/sdp", "x-user": "ana"}
+            answer = await process.http.post(whip, content=offer, headers=headers)
+            assert answer.status_code == 201, answer.text
+            return answer.text
+
+        await publisher.publish(exchange)
+        switched = await reader.kind("clock.epoch.closed")
+        assert (switched["data"]["engine"], switched["data"]["reason"]) == (
+            "synthetic",
+            "engine_switch",
+        )
+        opened = await reader.kind("clock.epoch.opened")
+        assert (opened["data"]["engine"], opened["data"]["epoch"]) == ("embedded", 2)
+        await publisher.close()
+        assert (await reader.kind("clock.epoch.closed"))["data"]["reason"] == "publisher_left"
 
 
 async def test_garbage_on_the_clock_topic_stops_nobody(
