@@ -44,6 +44,8 @@ PARTS_AHEAD_MAX: Final = 11
 """Advance Part Limit: three seconds of parts (rfc8216bis, 6.2.5.2)."""
 MARKS_MAX: Final = 200
 """EXT-X-DATERANGE of one room's window; the oldest go first."""
+MARK_ATTRIBUTES_MAX: Final = 16
+"""Attributes of one mark; what has more belongs on the timeline, not into a playlist."""
 MARK_TEXT_CHARS_MAX: Final = 256
 """One attribute of a mark."""
 
