@@ -29,7 +29,7 @@ class Connection:
         self.publisher = ""
         self.session = SessionId("")
         self.has_started = False
-        """A frame has been delivered."""
+        """Its first frame is in."""
         self._reader, self._writer = reader, writer
         self._now_ms = now_ms
         self._rtmp = RtmpSession()

@@ -281,13 +281,13 @@ class RtmpEngine:
             self._feed.publish(StreamEnded(room, connection.session, reason))
 
     def _deliver(self, frame: EncodedFrame) -> None:
-        connection = self._live.get(frame.room)
-        if connection is not None and not connection.has_started:
-            connection.has_started = True
-            self._feed.publish(StreamStarted(frame.room, connection.session, "rtmp"))
         self._packager.feed(frame)
 
     def _announce(self, room: str, events: list[ClockEvent]) -> None:
+        connection = self._live.get(room)
+        if events and connection is not None and not connection.has_started:
+            connection.has_started = True
+            self._feed.publish(StreamStarted(room, connection.session, "rtmp"))
         for event in events:
             self.clock.add(room, event.anchor)
             self._feed.publish(ClockMoved(room, event, self.capabilities.name))

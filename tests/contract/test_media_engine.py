@@ -12,7 +12,13 @@ from typing import Any, Protocol
 import pytest
 
 from engagement.domain.media_time import RTP_MODULUS
-from engagement.errors import BadRequestError, ConflictError, EngagementError, NotFoundError
+from engagement.errors import (
+    BadRequestError,
+    ConflictError,
+    EngagementError,
+    NotFoundError,
+    UnauthorizedError,
+)
 from media.embedded import EmbeddedEngine
 from media.engine import (
     ClockMoved,
@@ -28,7 +34,10 @@ from media.engine import (
     ViewerJoined,
     ViewerLeft,
 )
+from media.hls.packager import Packager
+from media.rtmp.engine import RtmpEngine
 from media.synthetic import SyntheticEngine
+from tests.rtmp_client import RtmpPublisher
 from tests.webrtc_clients import Publisher
 
 WAIT_S = 10.0
@@ -113,7 +122,53 @@ async def embedded_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
         await engine.close()
 
 
-STAGES: dict[str, Any] = {"synthetic": synthetic_stage, "embedded": embedded_stage}
+class RtmpStage:
+    """A publisher in Python, over TCP on loopback."""
+
+    def __init__(self, engine: RtmpEngine) -> None:
+        self.engine = engine
+        self.publishers: list[RtmpPublisher] = []
+
+    async def publish(self, room: str) -> SessionId:
+        return await self._publish(room, f"host-{len(self.publishers)}")
+
+    async def republish(self, room: str) -> None:
+        await self._publish(room, f"host-{len(self.publishers) - 1}")
+
+    async def _publish(self, room: str, who: str) -> SessionId:
+        listener = Listener(self.engine)
+        grant = await self.engine.publish(PublishRequest(room, "rtmp", who))
+        assert grant.url is not None
+        publisher = RtmpPublisher(grant.url)
+        self.publishers.append(publisher)
+        await publisher.publish()
+        await listener.until(lambda e: isinstance(e, StreamStarted) and e.session == grant.session)
+        return grant.session
+
+
+async def _nobody(room: str, token: str, address: str) -> str:
+    raise UnauthorizedError("publish to an address that was granted")
+
+
+@asynccontextmanager
+async def rtmp_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
+    packager = Packager()
+    engine = RtmpEngine(packager, _nobody, host="127.0.0.1", port=0)
+    await engine.start(newest_epochs)
+    stage = RtmpStage(engine)
+    try:
+        yield stage
+    finally:
+        await asyncio.gather(*(publisher.close() for publisher in stage.publishers))
+        await engine.close()
+        await packager.close()
+
+
+STAGES: dict[str, Any] = {
+    "synthetic": synthetic_stage,
+    "embedded": embedded_stage,
+    "rtmp": rtmp_stage,
+}
 
 
 @pytest.fixture(params=STAGES)
