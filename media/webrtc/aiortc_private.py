@@ -150,6 +150,7 @@ class Peer:
         self._send: Callable[[bytes], bool] = _send_nowhere
         self._socket: socket.socket | None = None
         self._is_closed = False
+        self._candidates_left = bounds.CANDIDATES_MAX
         self.unsent = 0
         """Packets that the kernel had no room for, or that could not be encrypted."""
 
@@ -180,8 +181,10 @@ class Peer:
         return tracks, str(self._connection.localDescription.sdp)
 
     async def add_candidates(self, candidates: Sequence[str]) -> None:
-        """Take in trickled candidates. Raises BadRequestError for one that is none."""
-        for text in candidates:
+        """Take in trickled candidates, so many in all: each makes us send checks to an address
+        that the other side names. Raises BadRequestError for one that is none."""
+        for text in candidates[: self._candidates_left]:
+            self._candidates_left -= 1
             try:
                 candidate = candidate_from_aioice(
                     aioice.Candidate.from_sdp(text.removeprefix("candidate:"))

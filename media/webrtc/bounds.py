@@ -18,6 +18,10 @@ JOIN_BURST: Final = 20.0
 """A page that shows a few rooms joins them at once."""
 PUBLISHER_BITS_PER_S_MAX: Final = 6_000_000
 """1080p60; every viewer costs as much again."""
+PUBLISHER_PACKETS_PER_S: Final = 2_000.0
+"""Twice what the bitrate above makes; more is dropped before it is multiplied by all viewers."""
+PUBLISHER_PACKETS_BURST: Final = 2_000.0
+"""A key frame, or what a path held back for a second."""
 PUBLISHER_BITS_PER_S_MIN: Final = 150_000
 """An estimate below it is a guess about a path that carries nothing yet."""
 REPORT_MS: Final = 1_000.0

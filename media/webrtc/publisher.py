@@ -11,6 +11,7 @@ from media.rtp.capture_time import ABS_CAPTURE_TIME_URI, abs_send_time_24
 from media.rtp.missing import MissingPackets
 from media.rtp.packet import MalformedPacketError, RtpPacket, parse_rtp, unwrap_rtx
 from media.rtp.reception import Reception
+from media.rtp.retransmission import TokenBucket
 from media.rtp.sequence import SEQUENCE_MODULUS, SequenceUnwrapper
 from media.webrtc import bounds, metrics
 from media.webrtc.aiortc_private import BandwidthEstimator, NegotiatedTrack, Peer
@@ -167,6 +168,7 @@ class PublisherSession:
         self._connected, self._ended = connected, ended
         self.tracks: list[PublishedTrack] = []
         self._by_payload_type: dict[int, PublishedTrack] = {}
+        self._budget = TokenBucket(bounds.PUBLISHER_PACKETS_PER_S, bounds.PUBLISHER_PACKETS_BURST)
 
     def add_track(self, track: PublishedTrack) -> None:
         """A track that was negotiated."""
@@ -192,6 +194,9 @@ class PublisherSession:
     def on_rtp(self, data: bytes, arrival_ms: float) -> None:
         """A packet of one of its tracks."""
         if not self.is_live:
+            return
+        if not self._budget.take(arrival_ms):
+            metrics.MALFORMED.labels("too_many").inc()
             return
         try:
             packet = parse_rtp(data)
