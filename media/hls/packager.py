@@ -110,7 +110,9 @@ class Packager:
 
     def feed(self, frame: EncodedFrame) -> None:
         """Take in the next frame of its room, in order of arrival. Never raises."""
-        room = self._rooms.get(frame.room) or self._open(frame.room)
+        room = self._rooms.get(frame.room)
+        if room is None or (room.window.is_over and frame.epoch > room.epoch):
+            room = self._open(frame.room)
         if room is None:
             return
         if frame.epoch > room.epoch:
@@ -161,10 +163,16 @@ class Packager:
             await self.recorder.close()
 
     def _open(self, name: str) -> PackagedRoom | None:
-        if len(self._rooms) >= bounds.ROOMS_MAX:
+        """A room from its first segment on; a playlist that has ended is not taken up again."""
+        ended = self._rooms.get(name)
+        first_number = int(self._now_s())
+        if ended is not None:
+            self._stay(ended)
+            first_number = max(first_number, ended.window.next_msn)
+        elif len(self._rooms) >= bounds.ROOMS_MAX:
             metrics.REFUSED.labels("rooms_max").inc()
             return None
-        room = self._rooms[name] = PackagedRoom(name, int(self._now_s()))
+        room = self._rooms[name] = PackagedRoom(name, first_number)
         metrics.ROOMS.set(len(self._rooms))
         return room
 

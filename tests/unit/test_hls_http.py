@@ -282,6 +282,25 @@ async def test_a_room_that_nobody_comes_back_to_ends_and_is_forgotten(
         await until(forgotten, "the room is forgotten")
 
 
+async def test_a_room_whose_playlist_has_ended_may_be_published_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "LINGER_S", 0.02)
+    async with viewing() as viewer:
+        viewer.feed(four_seconds())
+        viewer.packager.end_epoch("demo", 1)
+
+        async def ended() -> bool:
+            return "#EXT-X-ENDLIST" in await viewer.text()
+
+        await until(ended, "the playlist ends")
+        before = numbers(await viewer.text())
+        viewer.feed(four_seconds(epoch=2))
+        again = await viewer.text()
+        assert "#EXT-X-ENDLIST" not in again and "EPOCH=1" not in again
+        assert numbers(again)[0] > before[-1], "no number names two segments"
+
+
 async def test_a_broken_room_costs_the_others_nothing() -> None:
     async with viewing() as viewer:
         for good, bad in zip(four_seconds(), four_seconds(), strict=True):
