@@ -102,7 +102,8 @@ class RtmpEngine:
         """Newest epochs as they were at the start."""
         self._live: dict[str, Connection] = {}
         self._estimators: dict[str, MediaClockEstimator] = {}
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
+        """All that are open, the oldest first."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._sources = itertools.count(1)
         self._server: asyncio.Server | None = None
@@ -205,12 +206,12 @@ class RtmpEngine:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._connections) >= bounds.CONNECTIONS_MAX:
+        if task is None or not self._has_place():
             metrics.ENDED.labels("connections_max").inc()
             writer.transport.abort()
             return
         connection = Connection(reader, writer, self._now_ms)
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         metrics.CONNECTIONS.set(len(self._connections))
@@ -227,11 +228,24 @@ class RtmpEngine:
             why = "engine_stopped"
         finally:
             self._left(connection, "publisher_left")
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             metrics.CONNECTIONS.set(len(self._connections))
             metrics.ENDED.labels(why).inc()
             with suppress(ConnectionError):
                 writer.close()
+
+    def _has_place(self) -> bool:
+        """Whether one more may connect; who has knocked longest without a key makes room, so that
+        a crowd at the door keeps no publisher out."""
+        if len(self._connections) < bounds.CONNECTIONS_MAX:
+            return True
+        live = set(self._live.values())
+        oldest = next((held for held in self._connections if held not in live), None)
+        if oldest is None:
+            return False
+        oldest.close("too many connections")
+        del self._connections[oldest]
+        return True
 
     async def _admit(self, connection: Connection, room: str, token: str) -> Publication:
         """Check a publisher's key and give it the room. Raises typed errors: the refusal."""
