@@ -55,6 +55,11 @@ class PackagedRoom:
         self._playlists: dict[bool, tuple[int, Playlist]] = {}
         self._dropped = 0
 
+    @property
+    def is_of_no_use(self) -> bool:
+        """The present epoch is of a codec that HLS does not carry: waiting changes nothing."""
+        return self.refusal is not None and self.refusal.code == "codec_not_packaged"
+
     def playlist(self, *, skip: bool) -> Playlist:
         """The playlist as it is now; made once for all who ask."""
         version, made = self._playlists.get(skip, (-1, None))
@@ -238,6 +243,8 @@ class Packager:
         window = packaged.window
         if not window.has_whole_segment():
             # Players that know no parts give up on a playlist without segments.
+            if packaged.is_of_no_use:
+                raise _refusal(packaged)
             started = await self._until(packaged, window.has_whole_segment, bounds.START_WAIT_S)
             if not started:
                 raise _refusal(packaged)
