@@ -25,6 +25,9 @@ _HOLD: Final = text("""
     SELECT account, hold, to_account, coins, expires_us, status FROM ledger_holds
     WHERE account = :account AND hold = :hold
 """)
+_PRICED: Final = text(
+    "SELECT version, terms FROM ledger_catalogue WHERE gift = ANY(:gifts)"
+).bindparams(bindparam("gifts", type_=ARRAY(Text)))
 _CATALOGUE: Final = text("SELECT version, terms FROM ledger_catalogue ORDER BY gift")
 
 
@@ -77,12 +80,18 @@ class LedgerQueries:
     async def catalogue(self) -> list[PricedGift]:
         """The newest terms of every gift, those that are not offered any more included."""
         async with self._engine.connect() as connection:
-            found = await connection.execute(_CATALOGUE)
-            return [
-                PricedGift(row.version, msgspec.json.decode(row.terms, type=GiftTerms))
-                for row in found
-            ]
+            return [_priced(row) for row in await connection.execute(_CATALOGUE)]
+
+    async def priced(self, gifts: Sequence[str]) -> list[PricedGift]:
+        """The newest terms of those of these gifts that were ever offered."""
+        async with self._engine.connect() as connection:
+            found = await connection.execute(_PRICED, {"gifts": list(gifts)})
+            return [_priced(row) for row in found]
 
     async def _account(self, name: str) -> Any:
         async with self._engine.connect() as connection:
             return (await connection.execute(_ACCOUNT, {"account": name})).one()
+
+
+def _priced(row: Any) -> PricedGift:
+    return PricedGift(row.version, msgspec.json.decode(row.terms, type=GiftTerms))

@@ -92,11 +92,15 @@ class CatalogueFollower:
         priced = msgspec.convert(
             msgspec.to_builtins(priced_of(fact.decode())), PricedGift, strict=True
         )
+        if priced.terms.gift not in self._priced and self.full:
+            raise KeyError("the catalogue is full")
+        self.learn(priced)
+
+    def learn(self, priced: PricedGift) -> None:
+        """Take terms in, unless newer ones are known or there is no room."""
         gift = priced.terms.gift
         known = self._priced.get(gift)
-        if known is None and self.full:
-            raise KeyError("the catalogue is full")
-        if known is None or known.version < priced.version:
+        if (known is None and not self.full) or (known and known.version < priced.version):
             self._priced[gift] = priced
 
     # --- the file -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from engagement.gateway.outcomes import Outcome, Outcomes, Waiter, outcome_of
 from engagement.gateway.rates import Buckets
 from engagement.gateway.requests_json import Parsed
 from engagement.gateway.settlements import Settlements, body_mark
+from engagement.gateway.unsold_gifts import UnsoldGifts
 from engagement.settings import Settings
 from engagement.tokens import Principal
 
@@ -85,11 +86,13 @@ class GiftsIntake:
         self,
         settings: Settings,
         catalogue: CatalogueFollower,
+        unsold: UnsoldGifts,
         writer: MoneyWriter,
         settlements: Settlements,
         outcomes: Outcomes,
     ) -> None:
         self._catalogue = catalogue
+        self._unsold = unsold
         self._writer = writer
         self._settlements = settlements
         self._outcomes = outcomes
@@ -103,6 +106,7 @@ class GiftsIntake:
         names = {sent.gift.data.gift for sent in gifts}
         if any(map(self._catalogue.awaits, names)):
             await self._catalogue.until(names, limits.CATALOGUE_WAIT_S)
+        await self._unsold.look_up(names)
         return await self._settlements.find([sent.key for sent in gifts])
 
     def expect(
@@ -136,7 +140,7 @@ class GiftsIntake:
         """Why this gift cannot be paid, as far as this gateway knows; None when it can."""
         order = gift.data
         if self._catalogue.find(order.gift) is None:
-            if self._catalogue.awaits(order.gift):
+            if not self._is_refused_by_ledger(order.gift):
                 return Refused("catalogue_unavailable", "$.data.gift")
             return Refused(UNKNOWN_GIFT, "$.data.gift")
         if order.to is not UNSET and order.to != room.host:
@@ -146,6 +150,11 @@ class GiftsIntake:
         if limited and not self._users.take(account, 1, time.monotonic()):
             return Refused("rate_limited")
         return None
+
+    def _is_refused_by_ledger(self, gift: str) -> bool:
+        if self._catalogue.awaits(gift):
+            return False
+        return self._catalogue.known(gift) is not None or self._unsold.is_unsold(gift)
 
     def wait_s(self, account: str) -> float:
         """When this sender may send a gift again."""

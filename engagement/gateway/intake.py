@@ -59,7 +59,7 @@ _DETAILS: Final = {
     "unknown_gift": "the catalogue does not offer this gift",
     "unknown_recipient": "gifts go to the room's host",
     "self_gift": "nobody pays for a gift to themselves",
-    "catalogue_unavailable": "the gift is about to be offered; send the same request again",
+    "catalogue_unavailable": "the price of this gift is not known yet; send the same request again",
     "database_unavailable": (
         "it cannot be known right now whether this was paid before; send the same request again"
     ),

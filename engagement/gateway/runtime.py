@@ -43,6 +43,7 @@ from engagement.gateway.room_directory import RoomDirectory
 from engagement.gateway.room_feed import Refusal, RoomFeed
 from engagement.gateway.room_view import RoomView, room_view
 from engagement.gateway.settlements import Settlements
+from engagement.gateway.unsold_gifts import UnsoldGifts
 from engagement.log.admin import cluster_id
 from engagement.log.checkpoints import Checkpoint, read_checkpoints
 from engagement.log.tail import Followed, Position, Range, Tail
@@ -114,7 +115,12 @@ class Gateway:
         self.outcomes = Outcomes(self.settlements)
         self.catalogue = CatalogueFollower(read_gifts(settings.gifts_file))
         self.gifts = GiftsIntake(
-            settings, self.catalogue, self.money, self.settlements, self.outcomes
+            settings,
+            self.catalogue,
+            UnsoldGifts(self.catalogue, self.ledger),
+            self.money,
+            self.settlements,
+            self.outcomes,
         )
         self.intake = Intake(settings, self.envelopes, self.gifts)
         self.presence = Presence(

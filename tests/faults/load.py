@@ -43,7 +43,7 @@ class Load:
 
     async def __aenter__(self) -> Self:
         await self._sender.__aenter__()
-        self._session = aiohttp.ClientSession()
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -23,6 +23,7 @@ from engagement.gateway.intake import Intake
 from engagement.gateway.money_envelopes import MoneyWriter
 from engagement.gateway.outcomes import Outcomes
 from engagement.gateway.settlements import Settlements
+from engagement.gateway.unsold_gifts import UnsoldGifts
 from engagement.log.topics import GIFT_REQUESTS_TOPIC
 from engagement.settings import Settings
 
@@ -74,6 +75,8 @@ class FakeLedger:
         self.stored: dict[RequestKey, Settled] = {}
         self.away = False
         self.queries: list[list[RequestKey]] = []
+        self.catalogued: list[PricedGift] = []
+        self.priced_queries: list[list[str]] = []
         self.answers: asyncio.Event | None = None
         """When there is one, queries wait for it."""
 
@@ -84,6 +87,12 @@ class FakeLedger:
         if self.away:
             raise OSError("the database is gone")
         return {key: self.stored[key] for key in keys if key in self.stored}
+
+    async def priced(self, gifts: Sequence[str]) -> list[PricedGift]:
+        self.priced_queries.append(sorted(gifts))
+        if self.away:
+            raise OSError("the database is gone")
+        return [each for each in self.catalogued if each.terms.gift in gifts]
 
 
 class IntakeParts:
@@ -99,7 +108,12 @@ class IntakeParts:
         self.outcomes = Outcomes(self.settlements)
         self.catalogue = CatalogueFollower()
         self.gifts = GiftsIntake(
-            settings, self.catalogue, self.money, self.settlements, self.outcomes
+            settings,
+            self.catalogue,
+            UnsoldGifts(self.catalogue, self.ledger),
+            self.money,
+            self.settlements,
+            self.outcomes,
         )
         self.intake = Intake(settings, self.envelopes, self.gifts)
         self.envelopes.failed = self.money.failed = self.intake.forget

@@ -1,5 +1,6 @@
 """Taking gifts in: priced by the server, refused for what is plain, answered as before."""
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from msgspec import UNSET
 
 from engagement.domain import limits
+from engagement.domain.catalogue import GiftTerms, PricedGift
 from engagement.domain.ledger import RequestKey, Settled
 from engagement.domain.requests import GiftOrder, GiftSend, Role
 from engagement.errors import UnavailableError
@@ -48,6 +50,13 @@ class Counter:
             session="g/1",
             stored={} if stored is UNSET else stored,
         )
+
+    async def look_up(self, *requests: dict[str, Any]) -> None:
+        """What comes before `send`."""
+        asked = gifts_in(
+            parse(msgspec.json.encode(list(requests))), Principal("ben", "viewer", None)
+        )
+        await self.parts.gifts.stored(asked)
 
     def written(self) -> list[Any]:
         """What the ledger is asked."""
@@ -126,9 +135,34 @@ async def test_the_largest_count_is_taken(counter: Counter) -> None:
 async def test_what_nobody_can_pay_is_refused_at_once(
     counter: Counter, request_: dict[str, Any], user: str, code: str, field: Any
 ) -> None:
+    await counter.look_up(request_)
     [result] = counter.send(request_, user=user).results
     assert (result.status, result.code, result.field) == ("rejected", code, field)
     assert counter.written() == []
+
+
+async def test_a_gift_that_only_the_ledger_knows_yet_is_learnt_and_sold(counter: Counter) -> None:
+    counter.parts.ledger.catalogued = [PricedGift(3, GiftTerms("dragon", "Dragon", 900))]
+    await counter.look_up(gift(gift="dragon"))
+    assert outcomes(counter.send(gift(gift="dragon"))) == ["accepted"]
+    counter.written()
+    [envelope] = counter.log.money_envelopes
+    assert [(each.version, each.terms.coins) for each in envelope.terms] == [(3, 900)]
+
+
+async def test_while_the_ledger_cannot_be_asked_no_gift_is_called_unknown(
+    counter: Counter,
+) -> None:
+    """The same request may have been paid before, by a gateway that knew the gift."""
+    counter.parts.ledger.away = True
+    await counter.look_up(gift(gift="dragon"))
+    assert outcomes(counter.send(gift(gift="dragon"))) == ["catalogue_unavailable"]
+
+
+async def test_a_made_up_name_is_asked_for_once_by_whoever_comes(counter: Counter) -> None:
+    await asyncio.gather(*(counter.look_up(gift(gift="dragon")) for _ in range(20)))
+    await counter.look_up(gift(gift="dragon"), gift(gift="wyvern"), gift())
+    assert counter.parts.ledger.priced_queries == [["dragon"], ["wyvern"]]
 
 
 async def test_a_gift_that_is_not_sold_any_more_is_unknown(counter: Counter) -> None:
