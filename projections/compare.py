@@ -1,5 +1,6 @@
 """Comparing tables of equal shape in two schemas: quickly by hashes, then exactly by rows."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,52 +24,71 @@ class Difference(Struct, frozen=True):
         return f"{self.table}, partition {self.partition}, offset {self.offset}: {self.what}"
 
 
-async def same_rows(
+async def same_history(
+    live: AsyncConnection,
+    beside: AsyncConnection,
+    tables: Sequence[Table],
+    other: str,
+    end: Mapping[int, int],
+) -> bool:
+    """Whether the live timeline and that of the schema `other` have equal hashes up to `end`.
+
+    A timeline never changes behind the position, so this can be seen at leisure, before both
+    sides stand still; each side is read by a connection of its own. Rows of partitions that are
+    not in `end` are strays, and count. Other tables are left to `same_since`.
+    """
+    if TIMELINE not in tables:
+        return True
+    bounds = {"highs": [end.get(partition) for partition in range(max(end, default=-1) + 1)]}
+    ours, theirs = await asyncio.gather(
+        _hash(live, f'"{TIMELINE.name}"', _BEHIND, bounds),
+        _hash(beside, f'{other}."{TIMELINE.name}"', _BEHIND, bounds),
+    )
+    return ours == theirs
+
+
+async def same_since(
     connection: AsyncConnection,
     tables: Sequence[Table],
     other: str,
     start: Mapping[int, int],
     end: Mapping[int, int],
 ) -> bool:
-    """Whether live tables and those of the schema `other` have equal hashes.
-
-    The timeline never changes behind the position, so of it only the offsets from `start` to
-    `end` of each partition are looked at. The other tables, which are small and change, are looked
-    at whole when `start` is not empty: that is when both sides stand still at the same place.
+    """Whether live tables and those of the schema `other`, which both stand at `end`, have equal
+    hashes: the timeline from `start` on, the other tables, which are small and change, whole.
     """
     for table in tables:
+        spans: list[tuple[str, dict[str, int]]] = [("true", {})]
         if table is TIMELINE:
-            strays = {"known": list(end)}
-            if not start and not await _same(connection, table, other, _ELSEWHERE, strays):
+            spans = [
+                (_WITHIN, {"part": partition, "low": start.get(partition, 0), "high": high})
+                for partition, high in end.items()
+            ]
+        for where, bounds in spans:
+            ours = await _hash(connection, f'"{table.name}"', where, bounds)
+            theirs = await _hash(connection, f'{other}."{table.name}"', where, bounds)
+            if ours != theirs:
                 return False
-            for partition, upper in end.items():
-                bounds = {"part": partition, "low": start.get(partition), "high": upper}
-                if not await _same(connection, table, other, _WITHIN, bounds):
-                    return False
-        elif start and not await _same(connection, table, other, "true", {}):
-            return False
     return True
 
 
-_WITHIN = (
-    '"partition" = :part AND "offset" < :high '
-    'AND (CAST(:low AS bigint) IS NULL OR "offset" >= :low)'
+_WITHIN = '"partition" = :part AND "offset" >= :low AND "offset" < :high'
+
+_BEHIND = (
+    'r."offset" < coalesce((CAST(:highs AS bigint[]))[r."partition" + 1], 9223372036854775807)'
 )
 
-_ELSEWHERE = '"partition" <> ALL(CAST(:known AS integer[]))'
 
-
-async def _same(
-    connection: AsyncConnection, table: Table, other: str, where: str, bounds: dict[str, Any]
-) -> bool:
-    hashes = []
-    for name in (f'"{table.name}"', f'{other}."{table.name}"'):
-        statement = text(
-            f"SELECT count(*), sum(hash_record_extended(r, 0)::numeric) "  # noqa: S608 - own names
-            f"FROM {name} AS r WHERE {where}"
-        )
-        hashes.append(tuple((await connection.execute(statement, bounds)).one()))
-    return hashes[0] == hashes[1]
+async def _hash(
+    connection: AsyncConnection, name: str, where: str, bounds: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """How many rows there are, and the sum of their hashes: 64 bits each, in no order."""
+    # The sum of bigints is exact (PostgreSQL adds them up in 128 bits).
+    statement = text(
+        f"SELECT count(*), sum(hash_record_extended(r, 0)) "  # noqa: S608 - own names
+        f"FROM {name} AS r WHERE {where}"
+    )
+    return tuple((await connection.execute(statement, bounds)).one())
 
 
 async def first_difference(

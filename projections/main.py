@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 
+from engagement.collector import collect_rarely
 from engagement.database.connection import BY_KEY, create_engine
 from engagement.observability import configure_logging, serve_metrics
 from engagement.settings import Settings
@@ -23,6 +24,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, projector.stop)
+    collect_rarely()
     try:
         await projector.run()
     finally:

@@ -20,7 +20,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from engagement.domain.events import ROOM_TOPIC
 from engagement.errors import ConflictError, UnavailableError
 from engagement.log.reader import LogReader
-from projections.compare import Difference, first_difference, same_rows
+from projections.compare import Difference, first_difference, same_history, same_since
 from projections.projection import Projection
 from projections.rebuild_fold import SCHEMA, Folded, fold_up_to
 from projections.rebuild_share import SHARED_RECORDS_MIN, RebuildShare
@@ -184,12 +184,8 @@ class _Rebuild:
 
     async def exchange(self) -> Rebuilt:
         """Compare, and put the new tables in the place of the live ones."""
-        for table in self._tables:
-            await self._connection.execute(text(f'ANALYZE {SCHEMA}."{table.name}"'))
-        await self._connection.commit()
         compared = dict(self._next)
-        async with self._engine.connect() as live:
-            same = await same_rows(live, self._tables, SCHEMA, {}, compared)
+        same, _ = await asyncio.gather(self._same_history(compared), self._analyze())
         loop = asyncio.get_running_loop()
         for _ in range(_SWAP_TRIES_MAX):
             async with self._engine.connect() as live:
@@ -208,6 +204,19 @@ class _Rebuild:
             "long-running reads of the projections do not end", code="tables_in_use"
         )
 
+    async def _analyze(self) -> None:
+        async with self._engine.connect() as connection:
+            for table in self._tables:
+                await connection.execute(text(f'ANALYZE {SCHEMA}."{table.name}"'))
+            await connection.commit()
+
+    async def _same_history(self, end: Mapping[int, int]) -> bool:
+        async with self._engine.connect() as live, live.begin(), self._connection.begin():
+            for each in (live, self._connection):
+                # All of it is read: not the way by the index that sessions here are told to go.
+                await each.execute(text("SET LOCAL enable_seqscan = on"))
+            return await same_history(live, self._connection, self._tables, SCHEMA, end)
+
     async def _swap(
         self, live: AsyncConnection, compared: Mapping[int, int], same: bool
     ) -> Difference | None:
@@ -216,7 +225,7 @@ class _Rebuild:
             # Whoever folds takes this lock first, too: the live projector waits from here on.
             goal = await _positions(live, lock=True)
             await self._fold_to(goal)
-            if same and await same_rows(live, self._tables, SCHEMA, compared, goal):
+            if same and await same_since(live, self._tables, SCHEMA, compared, goal):
                 difference = None
             else:
                 difference = await first_difference(live, self._tables, SCHEMA)

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from engagement.collector import collect_rarely
 from engagement.database.connection import BY_KEY, create_engine
 from engagement.domain.events import ROOM_TOPIC
 from engagement.errors import UnavailableError
@@ -106,4 +107,5 @@ def _say(folded: Folded) -> None:
 if __name__ == "__main__":
     import uvloop
 
+    collect_rarely()
     uvloop.run(_fold(msgspec.json.decode(sys.stdin.buffer.read(), type=_Share)))

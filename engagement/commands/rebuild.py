@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from engagement.collector import collect_rarely
 from engagement.commands.progress import counted
 from engagement.database.connection import BY_KEY, POOL_SIZE, create_engine
 from engagement.errors import BadRequestError
@@ -49,6 +50,7 @@ def rebuild(settings: Settings, name: str | None) -> int:
 
 async def _rebuild(settings: Settings, name: str | None) -> Rebuilt:
     projections = chosen(name)
+    collect_rarely()
     engine = create_engine(settings, pool_size=POOL_SIZE, synchronous_commit="off", **BY_KEY)
     try:
         with counted("rebuilding " + (name or "all")) as tell:

@@ -1,7 +1,6 @@
 """Running a gateway process."""
 
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -10,6 +9,7 @@ import sys
 import structlog
 import uvicorn
 
+from engagement.collector import collect_rarely
 from engagement.gateway.app import create_asgi
 from engagement.gateway.auth import Authenticator
 from engagement.gateway.gifts_file import read_gifts
@@ -26,12 +26,6 @@ _FRAME_READ_BYTES_MAX = 64 * 1024
 """What is read of a frame at all; between this and `FRAME_BYTES_MAX` the session says why not."""
 _GRACE_S = 2
 _BACKLOG = 4_096
-_YOUNG_OBJECTS = 100_000
-_MIDDLE_ROUNDS = 50
-_OLD_ROUNDS = 1_000
-"""Thresholds of the cyclic collector. With Python's defaults a join flood makes it scan every
-live socket hundreds of times a second (`fan-out p99 303 ms -> 14 ms`); nearly all garbage here
-is freed by reference counts."""
 
 
 def run(settings: Settings) -> None:
@@ -64,7 +58,7 @@ def run(settings: Settings) -> None:
         timeout_keep_alive=65,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    _tune_collector()
+    collect_rarely()
     server = uvicorn.Server(config)
     log.info("gateway.starting", host=settings.host, port=settings.port, auth=settings.auth)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,13 +68,6 @@ def run(settings: Settings) -> None:
         runner.run(server.serve())
     if not server.started:
         sys.exit(1)
-
-
-def _tune_collector() -> None:
-    """What is there after start-up lives for ever: the collector need not look at it again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, _MIDDLE_ROUNDS, _OLD_ROUNDS)
 
 
 def _raise_open_files() -> None:

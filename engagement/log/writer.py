@@ -99,8 +99,7 @@ class LogWriter:
             sender.cancel()
         if self._reopening is not None:
             self._reopening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reopening
+            await asyncio.wait((self._reopening,))
         if self._producer is not None:
             producer, self._producer = self._producer, None
             await _close(producer)

@@ -2,6 +2,7 @@
 
 import uvloop
 
+from engagement.collector import collect_rarely
 from engagement.observability import configure_logging, serve_metrics
 from engagement.settings import Settings
 
@@ -20,4 +21,5 @@ def run(settings: Settings) -> None:
         build(settings), loglevel="WARN", quiet=True, override_logging=False, redirect_stdouts=False
     )
     worker.spinner = None  # It writes escape codes even where there is no terminal.
+    collect_rarely()
     worker.execute_from_commandline()

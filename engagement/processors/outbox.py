@@ -7,7 +7,6 @@ several sendings under way at once. Under load more rows wait, so the order cost
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
@@ -102,8 +101,10 @@ class OutboxPublisher:
     async def cancel(self) -> None:
         """Stop. What was not acknowledged is still in the table."""
         self._task.cancel()
-        with contextlib.suppress(BaseException):
-            await self._task
+        # Not awaited itself: its end would be taken for that of whoever cancels us meanwhile.
+        await asyncio.wait((self._task,))
+        if not self._task.cancelled():
+            self._task.exception()
 
     async def _run(self) -> None:
         for row in self._left:

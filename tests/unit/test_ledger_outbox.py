@@ -122,6 +122,18 @@ async def test_after_a_failure_nothing_more_is_sent() -> None:
         await publisher.settled()
 
 
+async def test_who_is_cancelled_while_it_cancels_ends_too() -> None:
+    publisher = OutboxPublisher(Log(), 0, [])
+    await settle()
+    ending = asyncio.create_task(publisher.cancel())
+    await asyncio.sleep(0)
+
+    ending.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+
+
 async def test_deciding_waits_for_a_log_that_is_slow_and_not_for_one_that_has_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
