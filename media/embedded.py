@@ -32,12 +32,15 @@ from media.engine import (
     ViewerLeft,
 )
 from media.event_feed import EventFeed
+from media.frames import EncodedFrame, FrameSink
 from media.rtp.retransmission import total_budget
 from media.running_epoch import Reason
+from media.transcode import SoundThreads
 from media.webrtc import bounds, metrics
 from media.webrtc.admission import Admission
 from media.webrtc.aiortc_private import PeerFactory
-from media.webrtc.frame_taps import FrameSink, RoomTap
+from media.webrtc.frame_source import FrameSource
+from media.webrtc.frame_taps import RoomTap
 from media.webrtc.offer import Offer, parse_fragment, parse_offer
 from media.webrtc.publisher import (
     PUBLISHER_EXTENSIONS,
@@ -104,6 +107,7 @@ class EmbeddedEngine:
         self._taking_over = taking_over
         self._sink = sink
         self._taps: dict[str, RoomTap] = {}
+        self._sound = SoundThreads()
         self._publisher_elsewhere = publisher_elsewhere
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.Task[None] | None = None
@@ -137,8 +141,10 @@ class EmbeddedEngine:
         if "whep" not in request.egress:
             raise BadRequestError("viewers come by WHEP here", code="egress_not_supported")
         room = self._rooms.get(request.room)
-        if room is None or room.publisher is None:
+        if room is None or room.codecs is None:
             raise NotFoundError(f"{request.room} has no stream", code="stream_not_found")
+        if room.source is not None and room.source.refusal is not None:
+            raise room.source.refusal
         offer = _offer(request.offer_sdp)
         if not any(track.direction in ("recvonly", "sendrecv") for track in offer.tracks):
             raise BadRequestError("nothing is to be received", code="bad_sdp")
@@ -180,9 +186,11 @@ class EmbeddedEngine:
                 await self._ticking
         for room in self._rooms.values():
             self._end_stream(room, "engine_stopped")
+            room.end_source(self._now_ms())
         sessions = [held for _, held in self._sessions.values()]
         await asyncio.gather(*(held.peer.close() for held in sessions))
         await asyncio.gather(*self._tasks)
+        self._sound.close()
         if not self._shares:
             self._feed.close()
             self.clock.close()
@@ -190,6 +198,31 @@ class EmbeddedEngine:
     def events(self) -> AsyncIterator[MediaEvent]:
         """Everything that happens from now on."""
         return self._feed.subscribe()
+
+    # --- frames of other engines' publishers -----------------------------------------------------
+
+    def feed(self, frame: EncodedFrame) -> None:
+        """A frame of a publisher who came by another engine, for this one's viewers."""
+        room = self._room(frame.room)
+        source = room.source
+        if source is None or source.epoch < frame.epoch:
+            room.end_source(self._now_ms())
+            source = FrameSource(
+                frame.epoch, room.fan_outs, self._sound, lambda: bool(room.viewers), self._now_ms
+            )
+            room.begin_source(source)
+        source.feed(frame)
+        if source.refusal is not None and room.viewers:
+            log.info("webrtc.not_forwarded", room=room.name, why=source.refusal.detail)
+            for viewer in list(room.viewers.values()):
+                self._spawn(viewer.peer.close())
+
+    def end_epoch(self, room: str, epoch: int) -> None:
+        """No more of it; the viewers stay for the next."""
+        held = self._rooms.get(room)
+        if held is not None and held.source is not None and held.source.epoch == epoch:
+            held.end_source(self._now_ms())
+            self._forget_if_empty(held)
 
     # --- for the API and metrics ----------------------------------------------------------------
 
@@ -276,8 +309,8 @@ class EmbeddedEngine:
             for track in tracks:
                 fan_out = room.fan_outs[track.kind]
                 session.add_track(ViewerTrack(peer, track, fan_out, self._resends))
-            if room.publisher is not None:
-                session.number_codecs(room.publisher.codecs)
+            if room.codecs is not None:
+                session.number_codecs(room.codecs)
         except BadRequestError:
             await peer.close()
             raise
@@ -394,7 +427,7 @@ class EmbeddedEngine:
         metrics.VIEWERS.set(len(self._sessions) - publishers)
         for room in list(self._rooms.values()):
             is_over = now_ms - room.left_ms > bounds.SESSION_LINGER_S * 1000
-            if room.publisher is None and room.pending is None and is_over:
+            if room.codecs is None and room.pending is None and is_over:
                 for viewer in list(room.viewers.values()):
                     self._spawn(viewer.peer.close())
 

@@ -59,6 +59,7 @@ class Engines:
             feed=self._feed,
             taking_over=self._leave_to_rtmp,
             publisher_elsewhere=self.embedded.publisher_of,
+            shown_by=self.embedded,
         )
         self._takes_rtmp = settings.media_rtmp_port != 0
 

@@ -2,7 +2,7 @@
 packager and the recorder take. Nothing here decodes or encodes.
 """
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -40,3 +40,13 @@ class EncodedFrame(Struct, frozen=True):
     dts_ms: float | None = None
     """Decode time on the line of `pts_ms`, for streams with B-frames; None: frames are shown in
     the order in which they come, at `pts_ms`."""
+
+
+class FrameSink(Protocol):
+    """Who takes frames of rooms."""
+
+    def feed(self, frame: EncodedFrame) -> None:
+        """The next frame of its room, in order of arrival. Never raises."""
+
+    def end_epoch(self, room: str, epoch: int) -> None:
+        """No more of this epoch."""

@@ -27,6 +27,7 @@ from media.sdp_http import (
     principal_of,
 )
 from media.webrtc import metrics
+from media.webrtc.frame_source import NotForWebRtcError
 
 ANY_PAGE: Final = "*"
 NOBODY: Final = "anonymous"
@@ -58,7 +59,7 @@ def whep_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
             return Response(grant.answer_sdp, 201, headers=headers, media_type=SDP)
 
         answer = await _answered(work)
-        if answer.status_code == UnavailableError.status:
+        if answer.status_code in (UnavailableError.status, NotForWebRtcError.status):
             url = request.url.replace(path=f"/v1/rooms/{room}/hls/index.m3u8", query="")
             answer.headers["Link"] = f'<{url}>; rel="alternate"'
         metrics.JOINS.labels("whep", str(answer.status_code)).inc()

@@ -21,21 +21,9 @@ AMF_ITEMS_MAX: Final = 256
 READ_BYTES: Final = 64 * 1024
 CONNECTIONS_MAX: Final = 256
 """Publishers, and those who knock."""
-PUBLISHERS_MAX: Final = 64
-"""As many rooms as one process packages."""
 UNCHECKED_S: Final = 10.0
 """From the connection to an accepted `publish`."""
-IDLE_S: Final = 10.0
-"""A publisher who sends nothing for so long has gone; its epoch ended long before."""
-CLOCK_CHECK_S: Final = 0.1
-"""How often the clock of a publisher that sends nothing is looked at."""
 REFUSAL_S: Final = 2.0
 """How long a refused publisher may take to read why."""
-GRANT_S: Final = 60.0
-"""How long a granted address waits for its publisher."""
-GRANTS_MAX: Final = 1_000
-"""Granted addresses that wait at once."""
 PARAMETER_BYTES_MAX: Final = 4_096
 """A decoder configuration: a few parameter sets."""
-EPOCHS_PER_MINUTE_MAX: Final = 10
-"""Of one publisher. A file that is sent as fast as it can be read would open one a frame."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from media.engine import SessionId
+from media.ingest import bounds as ingest_bounds
 from media.rtmp import bounds
 from media.rtmp.publication import Publication
 from media.rtmp.session import MediaArrived, PublishAsked, PublishEnded, RtmpSession
@@ -51,7 +52,7 @@ class Connection:
             data = await self._read()
             now_ms = self._now_ms()
             if data is None:
-                if now_ms - heard_ms > bounds.IDLE_S * 1000:
+                if now_ms - heard_ms > ingest_bounds.IDLE_S * 1000:
                     return "idle"
                 self._publication.check(now_ms)
                 continue
@@ -87,7 +88,7 @@ class Connection:
     async def _read(self) -> bytes | None:
         """The next bytes; None when none came within `CLOCK_CHECK_S`."""
         try:
-            async with asyncio.timeout(bounds.CLOCK_CHECK_S):
+            async with asyncio.timeout(ingest_bounds.CLOCK_CHECK_S):
                 return await self._reader.read(bounds.READ_BYTES)
         except TimeoutError:
             return None

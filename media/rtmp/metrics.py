@@ -5,5 +5,4 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 CONNECTIONS: Final = Gauge("engagement_rtmp_connections", "Open connections.")
-PUBLISHERS: Final = Gauge("engagement_rtmp_publishers", "Rooms that are published by RTMP.")
 ENDED: Final = Counter("engagement_rtmp_ended_total", "Connections that ended, by why.", ["why"])

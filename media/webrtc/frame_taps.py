@@ -7,12 +7,12 @@ laid on it by what the publisher's clock says of both (RFC 3550 section 6.4.1), 
 said anything, by arrival.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from engagement.domain.media_time import Anchor, pts_of_rtp
 from media.clock_formulas import Unwrapper
 from media.engine import Track
-from media.frames import EncodedFrame
+from media.frames import EncodedFrame, FrameSink
 from media.rtp.depayload import FrameAssembler, RtpCodec
 from media.rtp.jitter_buffer import GatheredFrame, JitterBuffer
 from media.rtp.packet import MalformedPacketError
@@ -20,16 +20,6 @@ from media.rtp.retransmission import ForwardedPacket
 from media.rtp.rtcp import SenderReport
 from media.webrtc import bounds, metrics
 from media.webrtc.room import RATES_HZ, ForwardingRoom
-
-
-class FrameSink(Protocol):
-    """Who takes a room's frames."""
-
-    def feed(self, frame: EncodedFrame) -> None:
-        """The next frame of its room. Never raises."""
-
-    def end_epoch(self, room: str, epoch: int) -> None:
-        """No more of this epoch."""
 
 
 class SoundLine:

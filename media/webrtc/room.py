@@ -12,6 +12,7 @@ from media.rtp.capture_time import capture_ntp64
 from media.rtp.rtcp import SenderReport
 from media.running_epoch import Reason
 from media.webrtc.fan_out import TrackFanOut
+from media.webrtc.frame_source import FrameSource
 from media.webrtc.publisher import PublisherSession
 from media.webrtc.viewer import ViewerSession
 
@@ -77,6 +78,8 @@ class ForwardingRoom:
         self.publisher: PublisherSession | None = None
         self.pending: PublisherSession | None = None
         """Answered, and not connected yet; it replaces the publisher when it is."""
+        self.source: FrameSource | None = None
+        """In place of a publisher: one who came by another engine."""
         self.viewers: dict[SessionId, ViewerSession] = {}
         self.left_ms = 0.0
         """When the publisher went."""
@@ -87,7 +90,13 @@ class ForwardingRoom:
     @property
     def is_empty(self) -> bool:
         """Nobody is here."""
-        return not (self.publisher or self.pending or self.viewers)
+        return not (self.publisher or self.pending or self.source or self.viewers)
+
+    @property
+    def codecs(self) -> dict[str, tuple[str, str]] | None:
+        """What is sent, codec and profile by kind; None while there is nothing to watch."""
+        sender = self.publisher or self.source
+        return None if sender is None else sender.codecs
 
     def begin(self, publisher: PublisherSession) -> None:
         """A publisher's packets are the room's from now on."""
@@ -108,6 +117,19 @@ class ForwardingRoom:
             publisher.is_live = False
         self.left_ms = now_ms
         self._announce(self.name, self.estimator.end(self._not_before(now_ms), reason))
+
+    def begin_source(self, source: FrameSource) -> None:
+        """The same for one who came by another engine."""
+        self.source = source
+        for viewer in list(self.viewers.values()):
+            viewer.follow_codecs(source.codecs)
+
+    def end_source(self, now_ms: float) -> None:
+        """No more of it."""
+        source, self.source = self.source, None
+        if source is not None:
+            source.close()
+            self.left_ms = now_ms
 
     def sound_pts_ms(self, anchor: Anchor, timestamp: int) -> float | None:
         """Media time of sound, by what the publisher's clock says of both tracks; None while it

@@ -11,6 +11,7 @@ import pytest
 
 from engagement.errors import ForbiddenError, UnauthorizedError
 from media.engine import ClockMoved, MediaEvent, PublishRequest, StreamEnded, StreamStarted
+from media.ingest import bounds as ingest_bounds
 from media.rtmp import bounds
 from media.rtmp.engine import RtmpEngine
 from tests.e2e.hls_stage import Stage, stage
@@ -220,7 +221,7 @@ async def test_a_file_that_is_sent_as_fast_as_it_is_read_is_refused() -> None:
         await f.ended()
         await s.left("demo")
         opened = s.kinds("demo").count("clock.epoch.opened")
-        assert 1 <= opened <= bounds.EPOCHS_PER_MINUTE_MAX
+        assert 1 <= opened <= ingest_bounds.EPOCHS_PER_MINUTE_MAX
 
 
 async def test_another_codec_is_refused_and_the_room_is_free_again() -> None:

@@ -8,7 +8,8 @@ from engagement.errors import BadRequestError
 from media.clock import ClockEvent, MediaClockEstimator
 from media.frames import EncodedFrame
 from media.hls.avc import split_annex_b
-from media.rtmp import bounds
+from media.ingest import bounds
+from media.ingest.publication import PublishedFrames
 from media.rtmp.flv import AudioReader, VideoReader
 from media.rtmp.publication import Publication
 from media.rtmp.session import MediaArrived
@@ -25,10 +26,12 @@ class Room:
         self.frames: list[EncodedFrame] = []
         self.events: list[ClockEvent] = []
         self.publication = Publication(
-            MediaClockEstimator("demo", 7),
-            1,
-            self.frames.append,
-            lambda room, events: self.events.extend(events),
+            PublishedFrames(
+                MediaClockEstimator("demo", 7),
+                1,
+                self.frames.append,
+                lambda room, events: self.events.extend(events),
+            )
         )
 
     def video(self, at_ms: int, body: bytes, arrival_ms: float | None = None) -> None:
@@ -76,7 +79,7 @@ def test_timestamps_go_on_where_they_wrap() -> None:
 
 def test_b_frames_keep_both_their_times() -> None:
     room = published(60, b=2)
-    assert room.publication.has_b_frames
+    assert room.publication.frames.has_b_frames
     decoded = [frame.dts_ms for frame in room.frames]
     assert None not in decoded[1:] and decoded[1:] == sorted(decoded[1:])  # type: ignore[type-var]
     assert [f.pts_ms for f in room.frames] != sorted(f.pts_ms for f in room.frames)

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from engagement.errors import UnavailableError
 from media.engine import SessionId
-from media.rtmp import bounds
+from media.ingest import bounds
 
 
 class _Grant(Struct, frozen=True):
