@@ -1,4 +1,5 @@
-"""`python -m tests.simulation --seeds 300`, or `--seed 17` for one world alone."""
+"""`python -m tests.simulation --seeds 300`, `--seed 17` for one world alone, or `--mutants`: every
+planted bug, and the first world that shows it."""
 
 import argparse
 import os
@@ -6,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 HASH_SEED = "0"
 """Sets of strings are walked in the order of their hashes: one seed must mean one world."""
@@ -24,6 +26,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="beginning with this one")
     parser.add_argument("--seed", type=int, help="one world alone, with all that is wrong in it")
     parser.add_argument("--mutant", default="", help="with this bug planted")
+    parser.add_argument("--mutants", action="store_true", help="all bugs, one after the other")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
@@ -32,7 +35,7 @@ def main() -> int:
         os.execv(sys.executable, command)
     if options.seed is not None:
         return _one(_Task(options.seed, options.mutant))
-    return _many(options)
+    return _convict(options.workers) if options.mutants else _many(options)
 
 
 def _one(task: _Task) -> int:
@@ -61,6 +64,29 @@ def _many(options: argparse.Namespace) -> int:
                 return 1
     print(f"{len(tasks)} worlds, {totals}, no anomaly, {time.monotonic() - began_s:.0f} s")
     return 0
+
+
+def _convict(workers: int) -> int:
+    from tests.simulation.mutants import MUTANTS
+
+    escaped = 0
+    # A process each: what is planted stays planted.
+    with get_context("fork").Pool(workers, maxtasksperchild=1) as pool:
+        for name, seed, anomaly in pool.imap(_first_sign, sorted(MUTANTS), chunksize=1):
+            escaped += seed is None
+            print(f"{name}: " + ("ESCAPED" if seed is None else f"seed {seed}, {anomaly[:120]}"))
+    print(f"{len(MUTANTS)} bugs planted, {escaped} escaped")
+    return 1 if escaped else 0
+
+
+def _first_sign(name: str) -> tuple[str, int | None, str]:
+    from tests.simulation.mutants import WORLDS
+
+    for seed in range(WORLDS):
+        verdict = _run(_Task(seed, name if seed == 0 else ""))
+        if verdict.anomalies:
+            return name, seed, verdict.anomalies[0]
+    return name, None, ""
 
 
 def _run(task: _Task):  # type: ignore[no-untyped-def]

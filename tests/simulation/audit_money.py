@@ -9,6 +9,8 @@ from tests.simulation.auditor import Evidence, read_facts
 
 REQUESTS = "live.gift-requests.v1"
 TOLD = "live.ledger.v1"
+LATE_US = 3_000_000
+"""So much later than its time a hold may end, on a process whose clock is right."""
 Line = tuple[str, str, int, str]
 """Debit, credit, coins, reason."""
 
@@ -352,6 +354,12 @@ def _compare_tables(evidence: Evidence, book: Book) -> None:
         status = None if held is None else held.status
         if key not in holds or holds[key][4] != status:
             evidence.complain(f"hold {key} is {holds.get(key)}, must be {status}")
+        if (
+            held is not None
+            and held.status == "pending"
+            and held.end_us < evidence.end_us - LATE_US
+        ):
+            evidence.complain(f"hold {key} has run out and never ends: {held}")
 
 
 def _compare_told(evidence: Evidence, book: Book) -> None:

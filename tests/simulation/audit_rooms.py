@@ -5,6 +5,9 @@ from typing import Any
 from tests.simulation.audit_money import Book
 from tests.simulation.auditor import Evidence, Fact, read_facts
 
+WINDOW_US = 5_000_000
+"""Taps that are further apart than this, in accepted time, are two combos."""
+
 
 def compare(evidence: Evidence, books: list[Book]) -> None:
     """Every paid gift once in its room, every reversal once, every refusal once; combos that add
@@ -16,6 +19,8 @@ def compare(evidence: Evidence, books: list[Book]) -> None:
         sent += [fact for fact in facts if fact.type == "gift.sent"]
         taken_back += [fact for fact in facts if fact.type == "gift.reversed"]
         _combos(evidence, facts)
+        if evidence.is_calm:
+            _one_combo(evidence, facts)
     _gifts(evidence, books, sent)
     _reversals(evidence, books, taken_back)
     _refusals(evidence, books)
@@ -96,3 +101,24 @@ def _combos(evidence: Evidence, facts: list[Fact]) -> None:
                 evidence.complain(f"the combo has {counts.get(data['combo'])}: {fact}")
     for combo in counts.keys() - ended:
         evidence.complain(f"combo {combo} never ends")
+
+
+def _one_combo(evidence: Evidence, facts: list[Fact]) -> None:
+    """Taps of one viewer, gift and name that are close together are one combo, where nothing was
+    late: the room told its end before the tap only when it closed or when another name began."""
+    open_: dict[tuple[str, str, str], Fact] = {}
+    for fact in facts:
+        if fact.type in ("room.opened", "room.closed"):
+            open_ = {key: tap for key, tap in open_.items() if key[0] != fact.about}
+        if fact.type != "gift.sent" or "combo" not in fact.data:
+            continue
+        key = fact.about, fact.actor, fact.data["gift"]
+        last = open_.get(key)
+        is_next = (
+            last is not None
+            and last.data.get("combo_name") == fact.data.get("combo_name")
+            and abs(fact.time_us - last.time_us) <= WINDOW_US
+        )
+        if is_next and last is not None and last.data["combo"] != fact.data["combo"]:
+            evidence.complain(f"a combo was cut: {fact} does not continue {last}")
+        open_[key] = fact

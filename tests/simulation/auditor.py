@@ -39,6 +39,8 @@ class Evidence:
     """Every wall clock was right within milliseconds."""
     is_calm: bool
     """Nothing was killed, stopped, lost or slow."""
+    end_us: int
+    """When everybody had been silent for long."""
     wrong: list[str] = field(default_factory=list)
 
     def complain(self, what: str) -> None:

@@ -1,4 +1,5 @@
-"""Three hundred worlds, each with its own faults; none may come to a wrong end."""
+"""Three hundred worlds, each with its own faults; none may come to a wrong end. Then worlds with a
+bug planted, which must."""
 
 import os
 import subprocess
@@ -31,3 +32,9 @@ def test_the_same_seed_is_the_same_world(seed: int) -> None:
     assert first.returncode == 0, first.stdout + first.stderr[-2_000:]
     assert first.stdout == second.stdout
     assert simulate("--seed", str(seed + 1)).stdout != first.stdout
+
+
+def test_every_planted_bug_shows_in_some_world() -> None:
+    found = simulate("--mutants")
+    assert found.returncode == 0, found.stdout + found.stderr[-2_000:]
+    assert " bugs planted, 0 escaped" in found.stdout
