@@ -101,6 +101,12 @@ class Settings(BaseSettings):
     media_rtmp_port: int = Field(
         1935, ge=0, le=65535, description="Port for RTMP publishers; 0: none are taken."
     )
+    media_srt_port: int = Field(
+        8890,
+        ge=0,
+        le=65535,
+        description="Port for SRT publishers, by the system's libsrt; 0: none are taken.",
+    )
     media_recordings: bool = Field(True, description="Whether what is published is recorded.")
     media_recordings_bytes_max: int = Field(
         20_000_000_000,

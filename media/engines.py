@@ -6,10 +6,11 @@ and its clock events come in order when it goes from one engine to the other.
 
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import structlog
 
-from engagement.errors import ConflictError
+from engagement.errors import ConflictError, UnavailableError
 from engagement.settings import Settings
 from media.anchor_book import AnchorBook
 from media.clock import MediaClockEstimator
@@ -19,8 +20,10 @@ from media.event_feed import EventFeed
 from media.hls.packager import Packager
 from media.hls.recorder import Recorder
 from media.host_commands import HostCommand, obey
+from media.ingest.engine import IngestEngine
 from media.publisher_tokens import publisher_by_token
 from media.rtmp.engine import RtmpEngine
+from media.srt.engine import SrtEngine
 from media.synthetic import SyntheticEngine
 
 log = structlog.get_logger()
@@ -46,22 +49,40 @@ class Engines:
             ice_servers=tuple(settings.media_ice_servers),
             clock=self.clock,
             feed=self._feed,
-            taking_over=self._leave_to_embedded,
-            publisher_elsewhere=self._publisher_by_rtmp,
+            taking_over=partial(self._leave_to, "embedded"),
+            publisher_elsewhere=partial(self._publisher_elsewhere, "embedded"),
             sink=self.packager,
         )
+        authorize = partial(publisher_by_token, settings)
         self.rtmp = RtmpEngine(
-            self.packager,
-            partial(publisher_by_token, settings),
-            host=settings.host,
-            port=settings.media_rtmp_port,
-            clock=self.clock,
-            feed=self._feed,
-            taking_over=self._leave_to_rtmp,
-            publisher_elsewhere=self.embedded.publisher_of,
-            shown_by=self.embedded,
-        )
-        self._takes_rtmp = settings.media_rtmp_port != 0
+            self.packager, authorize, host=settings.host, port=settings.media_rtmp_port,
+            **self._shared_by("rtmp"),
+        )  # fmt: skip
+        self.srt = SrtEngine(
+            self.packager, authorize, host=settings.host, port=settings.media_srt_port,
+            **self._shared_by("srt"),
+        )  # fmt: skip
+        self._real: dict[str, EmbeddedEngine | IngestEngine] = {
+            "embedded": self.embedded,
+            "rtmp": self.rtmp,
+            "srt": self.srt,
+        }
+        """Engines of somebody who publishes; of one room one has a publisher at a time."""
+        self._ports: list[IngestEngine] = []
+        if settings.media_rtmp_port:
+            self._ports.append(self.rtmp)
+        if settings.media_srt_port:
+            self._ports.append(self.srt)
+
+    def _shared_by(self, name: str) -> dict[str, Any]:
+        """What an ingest has in common with the other engines."""
+        return {
+            "clock": self.clock,
+            "feed": self._feed,
+            "taking_over": partial(self._leave_to, name),
+            "publisher_elsewhere": partial(self._publisher_elsewhere, name),
+            "shown_by": self.embedded,
+        }
 
     @property
     def events_dropped(self) -> int:
@@ -72,18 +93,21 @@ class Engines:
         """Begin; epochs of a room continue after the given ones."""
         await self.synthetic.start(newest_epochs)
         await self.embedded.start(newest_epochs)
-        if self._takes_rtmp:
+        for engine in self._ports:
+            name = engine.capabilities.name
             try:
-                await self.rtmp.start(newest_epochs)
+                await engine.start(newest_epochs)
             except OSError as error:
                 # Several instances of one machine: the first has the port, all have the rest.
-                log.error("rtmp.no_port", port=self.rtmp.port, error=str(error))
+                log.error("ingest.no_port", ingest=name, error=str(error))
+            except UnavailableError as error:
+                log.warning("ingest.unavailable", ingest=name, why=error.detail)
 
     async def close(self) -> None:
         """End all sessions and every epoch, then the events."""
         await self.synthetic.close()
-        await self.embedded.close()
-        await self.rtmp.close()
+        for engine in self._real.values():
+            await engine.close()
         await self.packager.close()
         self._feed.close()
         self.clock.close()
@@ -94,38 +118,41 @@ class Engines:
 
     def publishing(self) -> list[str]:
         """Rooms with a publisher."""
-        return [
-            *self.synthetic.publishing(),
-            *self.embedded.publishing(),
-            *self.rtmp.publishing(),
-        ]
+        real = [room for engine in self._real.values() for room in engine.publishing()]
+        return self.synthetic.publishing() + real
+
+    def by_name(self) -> dict[str, list[str]]:
+        """Rooms with a publisher, by engine."""
+        real = {name: engine.publishing() for name, engine in self._real.items()}
+        return {"synthetic": self.synthetic.publishing()} | real
 
     def estimator(self, room: str) -> MediaClockEstimator:
         """The clock of a room, for metrics. Raises NotFoundError."""
-        for engine in (self.embedded, self.rtmp):
+        for engine in self._real.values():
             if room in engine.publishing():
                 return engine.estimator(room)
         return self.synthetic.estimator(room)
 
     def obey(self, room: str, command: HostCommand) -> None:
         """Have a synthetic host do something. Raises ConflictError where somebody publishes."""
-        if room in self.embedded.publishing() or room in self.rtmp.publishing():
+        if any(room in engine.publishing() for engine in self._real.values()):
             raise ConflictError(f"{room} has a publisher", code="already_publishing")
         obey(self.synthetic, room, command)
 
     def _request_key_frame(self, room: str) -> None:
         self.embedded.request_key_frame(room)
 
-    def _publisher_by_rtmp(self, room: str) -> str | None:
-        return self.rtmp.publisher_of(room)
+    def _publisher_elsewhere(self, name: str, room: str) -> str | None:
+        """Who publishes in a room by another engine than the one of this name."""
+        others = (engine for other, engine in self._real.items() if other != name)
+        return next((who for engine in others if (who := engine.publisher_of(room))), None)
 
-    def _leave_to_embedded(self, room: str) -> None:
+    def _leave_to(self, name: str, room: str) -> None:
+        """The engine of this name takes the room."""
         self.synthetic.hand_over(room)
-        self.rtmp.hand_over(room)
-
-    def _leave_to_rtmp(self, room: str) -> None:
-        self.synthetic.hand_over(room)
-        self.embedded.hand_over(room)
+        for other, engine in self._real.items():
+            if other != name:
+                engine.hand_over(room)
 
 
 def _default_addresses(settings: Settings) -> tuple[str, ...]:

@@ -229,8 +229,8 @@ def _measure(serving: Serving) -> None:
     rooms = engines.publishing()
     drifts = [abs(engines.estimator(room).drift_ppm or 0.0) for room in rooms]
     clocks = [engines.clock.now(room) for room in rooms]
-    for engine in (engines.synthetic, engines.embedded, engines.rtmp):
-        metrics.STREAMS.labels(engine.capabilities.name).set(len(engine.publishing()))
+    for name, published in engines.by_name().items():
+        metrics.STREAMS.labels(name).set(len(published))
     metrics.DRIFT_PPM_MAX.set(max(drifts, default=0.0))
     metrics.UNCERTAINTY_MS_MAX.set(max((c.uncertainty_ms for c in clocks if c), default=0.0))
     metrics.EVENTS_DROPPED.set(engines.events_dropped)

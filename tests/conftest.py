@@ -104,6 +104,7 @@ def process_environment(settings: Settings, **more: str) -> dict[str, str]:
         "ENGAGEMENT_PORT": str(settings.port),
         "ENGAGEMENT_MEDIA_PORT": str(settings.media_port),
         "ENGAGEMENT_MEDIA_RTMP_PORT": "0",
+        "ENGAGEMENT_MEDIA_SRT_PORT": "0",
         "ENGAGEMENT_AUTH": settings.auth,
         "ENGAGEMENT_WORKER_ID": settings.worker_id,
         "PYTHONPATH": str(Path(__file__).parent.parent),

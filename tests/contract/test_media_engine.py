@@ -35,9 +35,12 @@ from media.engine import (
     ViewerLeft,
 )
 from media.hls.packager import Packager
+from media.ingest.engine import IngestEngine
 from media.rtmp.engine import RtmpEngine
+from media.srt.engine import SrtEngine
 from media.synthetic import SyntheticEngine
 from tests.rtmp_client import RtmpPublisher
+from tests.srt_client import SrtPublisher
 from tests.webrtc_clients import Publisher
 
 WAIT_S = 10.0
@@ -122,12 +125,15 @@ async def embedded_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
         await engine.close()
 
 
-class RtmpStage:
-    """A publisher in Python, over TCP on loopback."""
+class IngestStage:
+    """A publisher in Python, over TCP or UDP on loopback."""
 
-    def __init__(self, engine: RtmpEngine) -> None:
+    def __init__(
+        self, engine: IngestEngine, publisher: type[RtmpPublisher] | type[SrtPublisher]
+    ) -> None:
         self.engine = engine
-        self.publishers: list[RtmpPublisher] = []
+        self.publishers: list[RtmpPublisher | SrtPublisher] = []
+        self._publisher = publisher
 
     async def publish(self, room: str) -> SessionId:
         return await self._publish(room, f"host-{len(self.publishers)}")
@@ -137,9 +143,10 @@ class RtmpStage:
 
     async def _publish(self, room: str, who: str) -> SessionId:
         listener = Listener(self.engine)
-        grant = await self.engine.publish(PublishRequest(room, "rtmp", who))
+        [ingest] = self.engine.capabilities.ingest
+        grant = await self.engine.publish(PublishRequest(room, ingest, who))
         assert grant.url is not None
-        publisher = RtmpPublisher(grant.url)
+        publisher = self._publisher(grant.url)
         self.publishers.append(publisher)
         await publisher.publish()
         await listener.until(lambda e: isinstance(e, StreamStarted) and e.session == grant.session)
@@ -154,13 +161,28 @@ async def _nobody(room: str, token: str, address: str) -> str:
 async def rtmp_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
     packager = Packager()
     engine = RtmpEngine(packager, _nobody, host="127.0.0.1", port=0)
-    await engine.start(newest_epochs)
-    stage = RtmpStage(engine)
+    async with _ingesting(IngestStage(engine, RtmpPublisher), packager, newest_epochs) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def srt_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
+    packager = Packager()
+    engine = SrtEngine(packager, _nobody, host="127.0.0.1", port=0)
+    async with _ingesting(IngestStage(engine, SrtPublisher), packager, newest_epochs) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def _ingesting(
+    stage: IngestStage, packager: Packager, newest_epochs: dict[str, int]
+) -> AsyncIterator[IngestStage]:
+    await stage.engine.start(newest_epochs)
     try:
         yield stage
     finally:
         await asyncio.gather(*(publisher.close() for publisher in stage.publishers))
-        await engine.close()
+        await stage.engine.close()
         await packager.close()
 
 
@@ -168,6 +190,7 @@ STAGES: dict[str, Any] = {
     "synthetic": synthetic_stage,
     "embedded": embedded_stage,
     "rtmp": rtmp_stage,
+    "srt": srt_stage,
 }
 
 

@@ -60,6 +60,7 @@ async def site(**more: Any) -> AsyncIterator[Site]:
             "auth": "dev",
             "media_addresses": ["127.0.0.1"],
             "media_rtmp_port": 0,
+            "media_srt_port": 0,
             "media_recordings": False,
             **more,
         }

@@ -76,6 +76,7 @@ async def studio(browser: Browser) -> AsyncIterator[Studio]:
         media_port=port,
         media_addresses=["127.0.0.1"],
         media_rtmp_port=0,
+        media_srt_port=0,
         media_recordings=False,
     )
     engines = Engines(settings)

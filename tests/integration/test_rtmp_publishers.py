@@ -109,13 +109,15 @@ class FFmpeg:
 
 
 @asynccontextmanager
-async def ffmpeg(url: str, *options: str, pace: str = "-re") -> AsyncIterator[FFmpeg]:
+async def ffmpeg(
+    url: str, *options: str, pace: str = "-re", container: str = "flv"
+) -> AsyncIterator[FFmpeg]:
     """FFmpeg that publishes a test picture and a tone."""
     process = await asyncio.create_subprocess_exec(
         "ffmpeg", "-nostdin", "-v", "error", *pace.split(), "-f", "lavfi", "-i",
         "testsrc2=size=320x180:rate=30", "-f", "lavfi", "-i", "sine=sample_rate=44100",
         "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "30",
-        "-pix_fmt", "yuv420p", "-c:a", "aac", *options, "-f", "flv", url,
+        "-pix_fmt", "yuv420p", "-c:a", "aac", *options, "-f", container, url,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

@@ -1,0 +1,1 @@
+"""Publishers by SRT: MPEG-TS over the system's libsrt."""
