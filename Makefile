@@ -1,7 +1,8 @@
 # make demo    everything embedded, one live room, http://127.0.0.1:8080/
-# make test    the whole suite
+# make test    the whole suite; first what needs no engine, which must reach all of engagement/domain
 # make check   format, lint, types, import rules, unit and property tests
 # make bench   latency, throughput and fan-out as ratios
+# make simulation  300 seeded worlds with everything in memory, and the bugs that they must find
 # make faults  250,000 requests, 50,000 of them gifts, while everything is being killed, and a
 #              checker; workers that sleep; 100 battles at once; fifty hands in one wallet
 # make faults-full  a million gifts and 500 kills: it takes an hour
@@ -13,7 +14,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check
 WEB    := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: demo test check lint bench faults faults-full install dev format clean
+.PHONY: demo test test-pure test-engines simulation check lint bench faults faults-full install dev format clean
 
 demo: $(VENV)/.installed
 	@exec $(BIN)/engagement demo
@@ -22,13 +23,18 @@ install: $(VENV)/.installed
 
 dev: $(VENV)/.dev
 
-test: $(VENV)/.dev
+test: test-pure test-engines
+
+test-pure: $(VENV)/.dev
+	$(BIN)/coverage run -m pytest -q tests/unit tests/property
+	$(BIN)/coverage report
+
+test-engines: $(VENV)/.dev
 	@scripts/test-packages
 	@$(BIN)/engagement prepare
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --ignore=tests/unit --ignore=tests/property $(PYTEST)
 
-check: lint
-	$(BIN)/python -m pytest -q tests/unit tests/property
+check: lint test-pure
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -38,6 +44,10 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(BENCH)
+
+simulation: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --seeds 300 $(SIMULATION)
+	$(BIN)/python -m tests.simulation --mutants
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults everything $(FAULTS)
