@@ -81,6 +81,12 @@ class Settings(BaseSettings):
         description="Rooms that have a synthetic host when media starts, as JSON list.",
     )
 
+    demo_video: bool = Field(
+        True,
+        description="Whether the demo's hosts publish video; else it has synthetic hosts, "
+        "which are clocks without a picture.",
+    )
+
     media_viewers_max: int = Field(
         100, ge=1, le=1000, description="WebRTC viewers of one media process; the next get 503."
     )
@@ -106,6 +112,21 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         description="Port for SRT publishers, by the system's libsrt; 0: none are taken.",
+    )
+    media_engines: dict[str, Literal["embedded", "janus"]] = Field(
+        default_factory=dict,
+        description="Which engine takes a room's WebRTC, by room as JSON object; `*` is every "
+        "other room, `embedded` where nothing is said.",
+    )
+    media_janus_url: str = Field(
+        "", description="HTTP API of the Janus for rooms that it takes: http://host:8088/janus."
+    )
+    media_janus_secret: str = Field("", description="Janus' api_secret.", repr=False)
+    media_janus_admin_key: str = Field(
+        "", description="The admin_key of Janus' videoroom plugin.", repr=False
+    )
+    media_janus_forward_host: str = Field(
+        "127.0.0.1", description="Address of the media process to which Janus forwards RTP."
     )
     media_recordings: bool = Field(True, description="Whether what is published is recorded.")
     media_recordings_bytes_max: int = Field(

@@ -246,6 +246,10 @@ class EmbeddedEngine:
         if room in self._rooms:
             self._rooms[room].fan_outs["video"].key_frames.want()
 
+    def holds(self, session: SessionId) -> bool:
+        """Whether it is one of ours."""
+        return session in self._sessions
+
     def room_and_owner(self, session: SessionId) -> tuple[str, str]:
         """Whose session it is, in which room. Raises NotFoundError."""
         room, held = self._held(session)

@@ -10,23 +10,26 @@ from typing import Any
 
 import structlog
 
-from engagement.errors import ConflictError, UnavailableError
+from engagement.errors import ConflictError, NotFoundError, UnavailableError
 from engagement.settings import Settings
 from media.anchor_book import AnchorBook
 from media.clock import MediaClockEstimator
 from media.embedded import EmbeddedEngine
-from media.engine import MediaEvent
+from media.engine import MediaEvent, SessionId
 from media.event_feed import EventFeed
 from media.hls.packager import Packager
 from media.hls.recorder import Recorder
 from media.host_commands import HostCommand, obey
 from media.ingest.engine import IngestEngine
+from media.janus.engine import JanusEngine
 from media.publisher_tokens import publisher_by_token
 from media.rtmp.engine import RtmpEngine
 from media.srt.engine import SrtEngine
 from media.synthetic import SyntheticEngine
 
 log = structlog.get_logger()
+
+WebRtcEngine = EmbeddedEngine | JanusEngine
 
 
 class Engines:
@@ -62,17 +65,65 @@ class Engines:
             self.packager, authorize, host=settings.host, port=settings.media_srt_port,
             **self._shared_by("srt"),
         )  # fmt: skip
-        self._real: dict[str, EmbeddedEngine | IngestEngine] = {
+        self._real: dict[str, WebRtcEngine | IngestEngine] = {
             "embedded": self.embedded,
             "rtmp": self.rtmp,
             "srt": self.srt,
         }
         """Engines of somebody who publishes; of one room one has a publisher at a time."""
+        self._chosen = settings.media_engines
+        self.janus = self._external(settings)
+        if self.janus is not None:
+            self._real["janus"] = self.janus
         self._ports: list[IngestEngine] = []
         if settings.media_rtmp_port:
             self._ports.append(self.rtmp)
         if settings.media_srt_port:
             self._ports.append(self.srt)
+
+    def _external(self, settings: Settings) -> JanusEngine | None:
+        if not settings.media_janus_url:
+            return None
+        return JanusEngine(
+            settings.media_janus_url,
+            api_secret=settings.media_janus_secret,
+            admin_key=settings.media_janus_admin_key,
+            forward_host=settings.media_janus_forward_host,
+            clock=self.clock,
+            feed=self._feed,
+            taking_over=partial(self._leave_to, "janus"),
+            publisher_elsewhere=partial(self._publisher_elsewhere, "janus"),
+            sink=self.packager,
+        )
+
+    def publishing_engine(self, room: str) -> WebRtcEngine:
+        """The engine that takes a room's WHIP, by setting.
+
+        Raises UnavailableError where that is one without an address.
+        """
+        chosen = self._chosen.get(room, self._chosen.get("*", "embedded"))
+        if chosen == "embedded":
+            return self.embedded
+        if self.janus is None:
+            raise UnavailableError(
+                f"{room} is for janus, and ENGAGEMENT_MEDIA_JANUS_URL is not set",
+                code="engine_lost",
+            )
+        return self.janus
+
+    def watching_engine(self, room: str) -> WebRtcEngine:
+        """The engine that shows a room over WebRTC: what comes by RTMP or SRT the embedded one
+        does. Raises UnavailableError as :meth:`publishing_engine` does."""
+        if any(room in engine.publishing() for engine in (self.rtmp, self.srt)):
+            return self.embedded
+        return self.publishing_engine(room)
+
+    def holding(self, session: SessionId) -> WebRtcEngine:
+        """The engine of a WebRTC session. Raises NotFoundError for none of ours."""
+        for engine in (self.embedded, self.janus):
+            if engine is not None and engine.holds(session):
+                return engine
+        raise NotFoundError("no such session", code="session_not_found")
 
     def _shared_by(self, name: str) -> dict[str, Any]:
         """What an ingest has in common with the other engines."""
@@ -93,6 +144,8 @@ class Engines:
         """Begin; epochs of a room continue after the given ones."""
         await self.synthetic.start(newest_epochs)
         await self.embedded.start(newest_epochs)
+        if self.janus is not None:
+            await self.janus.start(newest_epochs)
         for engine in self._ports:
             name = engine.capabilities.name
             try:
@@ -141,6 +194,8 @@ class Engines:
 
     def _request_key_frame(self, room: str) -> None:
         self.embedded.request_key_frame(room)
+        if self.janus is not None:
+            self.janus.request_key_frame(room)
 
     def _publisher_elsewhere(self, name: str, room: str) -> str | None:
         """Who publishes in a room by another engine than the one of this name."""

@@ -180,8 +180,8 @@ def create_app(serving: Serving) -> FastAPI:
             metrics.COMMANDS.labels(command.do, outcome).inc()
         return clock_view(serving.engines, room)
 
-    app.include_router(whip_router(serving.settings, serving.engines.embedded))
-    app.include_router(whep_router(serving.settings, serving.engines.embedded))
+    app.include_router(whip_router(serving.settings, serving.engines))
+    app.include_router(whep_router(serving.settings, serving.engines))
     app.include_router(hls_router(serving.engines.packager))
     app.include_router(marks_router(serving.settings, serving.engines.packager))
     return app

@@ -2,8 +2,7 @@
 
 from engagement.errors import ForbiddenError, UnauthorizedError
 from engagement.settings import Settings
-from media.sdp_http import LOOPBACK, principal_of_token
-from media.whip_http import PUBLISHING_ROLES
+from media.sdp_http import LOOPBACK, PUBLISHING_ROLES, principal_of_token
 
 
 async def publisher_by_token(settings: Settings, room: str, token: str, address: str) -> str:

@@ -21,6 +21,7 @@ from media.webrtc.bounds import SDP_BYTES_MAX
 
 SDP: Final = "application/sdp"
 SDP_FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+PUBLISHING_ROLES: Final = ("host", "service", "admin")
 LOOPBACK: Final = ("127.0.0.1", "::1")
 DEV_TOKEN_PREFIX: Final = "dev:"  # noqa: S105 - not a secret
 DEV_USER: Final = "host"
@@ -121,6 +122,12 @@ async def body_of(request: Request, media_type: str) -> str:
         raise BadRequestError("SDP is ASCII", code="bad_sdp") from None
 
 
+def is_sdp(request: Request) -> bool:
+    """Whether a whole description is sent, rather than a fragment."""
+    given = request.headers.get("content-type", "").partition(";")[0]
+    return given.strip().lower() == SDP
+
+
 async def fragment_of(request: Request, session: SessionId) -> Negotiation:
     """A PATCH's candidates. Raises PreconditionFailedError for another entity tag."""
     wanted = request.headers.get("if-match")
@@ -151,6 +158,6 @@ def preflight(origin: str | None) -> Response:
         "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, X-User, X-Role",
         "Access-Control-Max-Age": str(PREFLIGHT_S),
         "Accept-Post": SDP,
-        "Accept-Patch": SDP_FRAGMENT,
+        "Accept-Patch": f"{SDP_FRAGMENT}, {SDP}",
     }
     return allow_page(Response(status_code=204, headers=headers), origin)

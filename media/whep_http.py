@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request, Response
 
 from engagement.errors import EngagementError, NotFoundError, UnavailableError
 from engagement.settings import Settings
-from media.embedded import EmbeddedEngine
-from media.engine import PlayRequest, SessionId
+from media.engine import Negotiation, PlayRequest, SessionId
+from media.engines import Engines, WebRtcEngine
 from media.problems import problem
 from media.sdp_http import (
     SDP,
@@ -23,6 +23,7 @@ from media.sdp_http import (
     body_of,
     entity_tag,
     fragment_of,
+    is_sdp,
     preflight,
     principal_of,
 )
@@ -33,7 +34,7 @@ ANY_PAGE: Final = "*"
 NOBODY: Final = "anonymous"
 
 
-def whep_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
+def whep_router(settings: Settings, engines: Engines) -> APIRouter:
     """The routes of viewers."""
     router = APIRouter(prefix="/v1/rooms/{room}/whep", tags=["whep"])
 
@@ -44,19 +45,24 @@ def whep_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
 
     @router.post("", status_code=201, response_class=Response)
     async def play(room: Room, request: Request) -> Response:
-        """Play: an SDP offer in, an SDP answer and the session's URL out. 503 with a link to HLS
-        when there is no room."""
+        """Play: an SDP offer in, an SDP answer and the session's URL out. Where the room's engine
+        makes the offers (an external one), a POST without a body is answered by one, to be
+        answered by a PATCH of the session. 503 with a link to HLS when there is no room."""
 
         async def work() -> Response:
             principal = await principal_of(request, settings, "viewer")
             viewer = NOBODY if principal is None else principal.id
-            offer = await body_of(request, SDP)
+            engine = engines.watching_engine(room)
+            is_empty = not int(request.headers.get("content-length", "0"))
+            wants_offer = is_empty and "server" in engine.capabilities.offers
+            offer = None if wants_offer else await body_of(request, SDP)
             grant = await engine.play(PlayRequest(room, ("whep",), viewer, offer))
             headers = {
                 "Location": f"/v1/rooms/{room}/whep/{grant.session}",
                 "ETag": entity_tag(grant.session),
             }
-            return Response(grant.answer_sdp, 201, headers=headers, media_type=SDP)
+            sdp = grant.answer_sdp or grant.offer_sdp
+            return Response(sdp, 201, headers=headers, media_type=SDP)
 
         answer = await _answered(work)
         if answer.status_code in (UnavailableError.status, NotForWebRtcError.status):
@@ -65,24 +71,29 @@ def whep_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
         metrics.JOINS.labels("whep", str(answer.status_code)).inc()
         return answer
 
-    _add_sessions(router, engine)
+    _add_sessions(router, engines)
     return router
 
 
-def _add_sessions(router: APIRouter, engine: EmbeddedEngine) -> None:
-    def held(room: str, session: str) -> SessionId:
+def _add_sessions(router: APIRouter, engines: Engines) -> None:
+    def held(room: str, session: str) -> tuple[WebRtcEngine, SessionId]:
+        engine = engines.holding(SessionId(session))
         name, _ = engine.room_and_owner(SessionId(session))
         if name != room or not session.startswith("whep-"):
             raise NotFoundError("no such session", code="session_not_found")
-        return SessionId(session)
+        return engine, SessionId(session)
 
     @router.patch("/{session}", status_code=204, response_class=Response)
     async def trickle(room: Room, session: SessionPath, request: Request) -> Response:
-        """More candidates for a session."""
+        """More candidates for a session, or the answer to its offer."""
 
         async def work() -> Response:
-            own = held(room, session)
-            await engine.negotiate(own, await fragment_of(request, own))
+            engine, own = held(room, session)
+            if is_sdp(request):
+                message = Negotiation(await body_of(request, SDP), "answer")
+            else:
+                message = await fragment_of(request, own)
+            await engine.negotiate(own, message)
             return Response(status_code=204)
 
         return await _answered(work)
@@ -92,7 +103,8 @@ def _add_sessions(router: APIRouter, engine: EmbeddedEngine) -> None:
         """End a session."""
 
         async def work() -> Response:
-            await engine.stop(held(room, session))
+            engine, own = held(room, session)
+            await engine.stop(own)
             return Response(status_code=200)
 
         return await _answered(work)

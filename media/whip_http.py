@@ -11,10 +11,11 @@ from fastapi import APIRouter, Request, Response
 from engagement.errors import EngagementError, ForbiddenError, NotFoundError, UnauthorizedError
 from engagement.settings import Settings
 from engagement.tokens import Principal
-from media.embedded import EmbeddedEngine
 from media.engine import PublishRequest, SessionId
+from media.engines import Engines, WebRtcEngine
 from media.problems import problem
 from media.sdp_http import (
+    PUBLISHING_ROLES,
     SDP,
     Room,
     SessionPath,
@@ -28,10 +29,8 @@ from media.sdp_http import (
 )
 from media.webrtc import metrics
 
-PUBLISHING_ROLES = ("host", "service", "admin")
 
-
-def whip_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
+def whip_router(settings: Settings, engines: Engines) -> APIRouter:
     """The routes of publishers."""
     router = APIRouter(prefix="/v1/rooms/{room}/whip", tags=["whip"])
 
@@ -46,6 +45,7 @@ def whip_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
 
         async def work(principal: Principal) -> Response:
             offer = await body_of(request, SDP)
+            engine = engines.publishing_engine(room)
             grant = await engine.publish(PublishRequest(room, "whip", principal.id, offer))
             headers = {
                 "Location": f"/v1/rooms/{room}/whip/{grant.session}",
@@ -57,25 +57,26 @@ def whip_router(settings: Settings, engine: EmbeddedEngine) -> APIRouter:
         metrics.JOINS.labels("whip", str(answer.status_code)).inc()
         return answer
 
-    _add_sessions(router, settings, engine)
+    _add_sessions(router, settings, engines)
     return router
 
 
-def _add_sessions(router: APIRouter, settings: Settings, engine: EmbeddedEngine) -> None:
-    def owned(room: str, session: str, principal: Principal) -> SessionId:
+def _add_sessions(router: APIRouter, settings: Settings, engines: Engines) -> None:
+    def owned(room: str, session: str, principal: Principal) -> tuple[WebRtcEngine, SessionId]:
+        engine = engines.holding(SessionId(session))
         name, owner = engine.room_and_owner(SessionId(session))
         if name != room or not session.startswith("whip-"):
             raise NotFoundError("no such session", code="session_not_found")
         if owner != principal.id and principal.role == "host":
             raise ForbiddenError("the session is somebody else's")
-        return SessionId(session)
+        return engine, SessionId(session)
 
     @router.patch("/{session}", status_code=204, response_class=Response)
     async def trickle(room: Room, session: SessionPath, request: Request) -> Response:
         """More candidates for a session."""
 
         async def work(principal: Principal) -> Response:
-            own = owned(room, session, principal)
+            engine, own = owned(room, session, principal)
             await engine.negotiate(own, await fragment_of(request, own))
             return Response(status_code=204)
 
@@ -86,7 +87,8 @@ def _add_sessions(router: APIRouter, settings: Settings, engine: EmbeddedEngine)
         """End a session."""
 
         async def work(principal: Principal) -> Response:
-            await engine.stop(owned(room, session, principal))
+            engine, own = owned(room, session, principal)
+            await engine.stop(own)
             return Response(status_code=200)
 
         return await _answered(request, settings, work)

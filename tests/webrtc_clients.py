@@ -59,10 +59,11 @@ class Publisher:
 class Viewer:
     """Plays a stream; keeps the RTP timestamps of what it got."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, offers: bool = True) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.connection.addTransceiver("video", direction="recvonly")
-        self.connection.addTransceiver("audio", direction="recvonly")
+        if offers:
+            self.connection.addTransceiver("video", direction="recvonly")
+            self.connection.addTransceiver("audio", direction="recvonly")
         self.frames = 0
         self._reading: asyncio.Task[None] | None = None
         self.got_frame = asyncio.Event()

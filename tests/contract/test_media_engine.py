@@ -5,8 +5,11 @@ bring a real publisher (a browser, ffmpeg), the synthetic one makes it up.
 """
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import pytest
@@ -36,9 +39,11 @@ from media.engine import (
 )
 from media.hls.packager import Packager
 from media.ingest.engine import IngestEngine
+from media.janus.engine import JanusEngine
 from media.rtmp.engine import RtmpEngine
 from media.srt.engine import SrtEngine
 from media.synthetic import SyntheticEngine
+from tests.janus_server import ADMIN_KEY, SECRET, janus
 from tests.rtmp_client import RtmpPublisher
 from tests.srt_client import SrtPublisher
 from tests.webrtc_clients import Publisher
@@ -80,10 +85,10 @@ async def synthetic_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]
         await engine.close()
 
 
-class EmbeddedStage:
+class WhipStage:
     """A publisher in Python, over real ICE and DTLS on loopback."""
 
-    def __init__(self, engine: EmbeddedEngine) -> None:
+    def __init__(self, engine: EmbeddedEngine | JanusEngine) -> None:
         self.engine = engine
         self.publishers: list[Publisher] = []
 
@@ -116,8 +121,27 @@ class EmbeddedStage:
 @asynccontextmanager
 async def embedded_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
     engine = EmbeddedEngine(addresses=("127.0.0.1",))
+    async with _by_whip(engine, newest_epochs) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def janus_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
+    if shutil.which("janus") is None:
+        pytest.skip("janus is not installed and could not be: see scripts/test-packages")
+    with TemporaryDirectory() as folder:
+        async with janus(Path(folder)) as server:
+            engine = JanusEngine(server.url, api_secret=SECRET, admin_key=ADMIN_KEY)
+            async with _by_whip(engine, newest_epochs) as stage:
+                yield stage
+
+
+@asynccontextmanager
+async def _by_whip(
+    engine: EmbeddedEngine | JanusEngine, newest_epochs: dict[str, int]
+) -> AsyncIterator[Stage]:
     await engine.start(newest_epochs)
-    stage = EmbeddedStage(engine)
+    stage = WhipStage(engine)
     try:
         yield stage
     finally:
@@ -191,6 +215,7 @@ STAGES: dict[str, Any] = {
     "embedded": embedded_stage,
     "rtmp": rtmp_stage,
     "srt": srt_stage,
+    "janus": janus_stage,
 }
 
 

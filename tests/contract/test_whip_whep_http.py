@@ -10,6 +10,7 @@ import pytest
 
 from engagement import tokens
 from engagement.settings import Settings
+from media.engine import ClockMoved
 from media.engines import Engines
 from media.http import Serving, create_app
 from media.webrtc import bounds
@@ -121,8 +122,8 @@ async def test_a_room_changes_engine_with_a_new_epoch(dev: Site, room: str) -> N
     moved = []
     async with asyncio.timeout(WAIT_S):
         async for event in events:
-            if type(event).__name__ != "ClockMoved" or event.event.kind == "clock.anchored":
-                continue
+            if not isinstance(event, ClockMoved) or not event.event.kind.startswith("clock.epoch"):
+                continue  # A busy machine stalls a stream now and then, which is told, too.
             anchor = event.event.anchor
             moved.append((event.engine, anchor.epoch, anchor.ended))
             if len(moved) == 5:

@@ -1,0 +1,1 @@
+"""Janus, an external WebRTC server, as a media engine."""
