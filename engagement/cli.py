@@ -162,6 +162,14 @@ def demo_crowd() -> None:
     raise typer.Exit(run(_child()))
 
 
+@app.command("demo-video")
+def demo_video() -> None:
+    """The hosts of `engagement demo`: generated video, published by WHIP."""
+    from engagement.commands.demo_video import demo_video as run
+
+    raise typer.Exit(run(_child()))
+
+
 @app.command()
 def migrate(
     to: Annotated[str, typer.Option(help="Revision to go to; `base` removes all.")] = "head",

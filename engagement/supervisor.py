@@ -39,7 +39,7 @@ WATCH_S: Final = 0.05
 FOLLOW_S: Final = 0.25
 STOP_TIMEOUT_S: Final = 6.0
 READY_TIMEOUT_S: Final = 60.0
-STOP_ORDER: Final = (("demo-crowd",), ("gateway", "media"), ("worker", "project"), ("engine",))
+STOP_ORDER: Final = (("demo-crowd", "demo-video"), ("gateway", "media"), ("worker", "project"), ("engine",))
 """Commands, as they are ended: who writes requests goes before who reads them."""
 
 

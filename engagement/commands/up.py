@@ -26,9 +26,13 @@ def demo(settings: Settings, *, verbose: bool = False) -> int:
     """`up` in dev auth, with two live rooms, a crowd in each, and battles between them."""
     # The processes of the demo read their settings from the environment too.
     os.environ["ENGAGEMENT_AUTH"] = "dev"
-    os.environ.setdefault("ENGAGEMENT_SYNTHETIC_ROOMS", '["demo", "rival"]')
+    extra = [Role("demo-crowd", "demo-crowd")]
+    if settings.demo_video:
+        extra.append(Role("publisher", "demo-video"))
+    else:
+        os.environ.setdefault("ENGAGEMENT_SYNTHETIC_ROOMS", '["demo", "rival"]')
     dev = settings.model_copy(update={"auth": "dev"})
-    return _supervise(dev, extra=(Role("demo-crowd", "demo-crowd"),), verbose=verbose)
+    return _supervise(dev, extra=extra, verbose=verbose)
 
 
 def _supervise(

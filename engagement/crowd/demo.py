@@ -88,7 +88,8 @@ class DemoCrowd:
         )
         answer.raise_for_status()
         self._present.clear()  # A room that was closed has sent everybody home.
-        await self._start_clock()
+        if not self._settings.demo_video:
+            await self._start_clock()
         log.info("demo room is open", room=show.room)
 
     async def _see_catalogue(self) -> None:

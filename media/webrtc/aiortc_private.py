@@ -22,14 +22,17 @@ from aiortc import (
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.rate import RemoteBitrateEstimator
 from aiortc.rtcicetransport import candidate_from_aioice
 from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpHeaderExtensionParameters
+from aiortc.rtp import RtcpSrPacket
 from msgspec import Struct
 
 from engagement.errors import BadRequestError
+from media.clock_formulas import ntp_of_unix_ms
 from media.engine import Track
 from media.rtp.packet import is_rtcp
 from media.webrtc import bounds
@@ -334,6 +337,31 @@ def _payload_types(
         )
     transceiver._codecs = kept
     return tuple(payload_types)
+
+
+def hear_key_frame_requests(sender: RTCRtpSender, wanted: Callable[[], None]) -> None:
+    """Have `wanted` called when whoever receives from this sender asks for a key frame.
+
+    aiortc asks its own encoder then; a track of packets that were encoded elsewhere has none.
+    """
+    sender._send_keyframe = wanted  # type: ignore[method-assign]
+
+
+def report_capture_times(sender: RTCRtpSender, captured_ms: Callable[[], float]) -> None:
+    """Have this sender's reports name the time of capture, Unix ms, of the frame that it sent last.
+
+    aiortc's own name the time of sending: a sender that is held up for a moment looks to the
+    receiver as if its media had jumped.
+    """
+    send = sender._send_rtcp
+
+    async def send_corrected(packets: list[Any]) -> None:
+        for packet in packets:
+            if isinstance(packet, RtcpSrPacket):
+                packet.sender_info.ntp_timestamp = ntp_of_unix_ms(captured_ms())
+        await send(packets)
+
+    sender._send_rtcp = send_corrected  # type: ignore[method-assign]
 
 
 async def _start_nothing(parameters: object) -> None:

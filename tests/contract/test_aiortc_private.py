@@ -39,7 +39,7 @@ async def test_the_private_names_are_there() -> None:
     assert isinstance(vars(connection)["_RTCPeerConnection__certificates"], list)
     for holder, names in [
         (transceiver, ("_codecs", "_headerExtensions", "direction")),
-        (transceiver.sender, ("_ssrc", "_rtx_ssrc", "send")),
+        (transceiver.sender, ("_ssrc", "_rtx_ssrc", "send", "_send_keyframe", "_send_rtcp")),
         (transceiver.receiver, ("receive",)),
         (dtls, ("_tx_srtp", "_handle_rtp_data", "_handle_rtcp_data")),
         (ice, ("_nominated", "get_component_candidates")),

@@ -39,7 +39,11 @@ class Demo:
 @pytest_asyncio.fixture
 async def demo(instance: Instance) -> AsyncIterator[Demo]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "engagement", "demo-crowd", env=instance.environment
+        sys.executable,
+        "-m",
+        "engagement",
+        "demo-crowd",
+        env={**instance.environment, "ENGAGEMENT_DEMO_VIDEO": "false"},
     )
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:

@@ -12,8 +12,8 @@ from engagement.cli import EXIT_CONFIGURATION, app
 
 COMMANDS = {
     "up", "prepare", "gateway", "worker", "project", "media", "migrate", "topics", "rebuild",
-    "verify", "replay", "import", "crowd", "demo", "demo-crowd", "doctor", "token", "openapi",
-    "asyncapi", "schemas",
+    "verify", "replay", "import", "crowd", "demo", "demo-crowd", "demo-video", "doctor",
+    "token", "openapi", "asyncapi", "schemas",
 }  # fmt: skip
 
 

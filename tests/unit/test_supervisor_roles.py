@@ -18,6 +18,6 @@ def test_gateways_leave_out_the_port_of_media() -> None:
 
 
 def test_every_process_has_its_place_in_the_order_of_ending() -> None:
-    crowd = Role("demo-crowd", "demo-crowd")
-    commands = {role.command for role in roles(Settings(), extra=(crowd,))}
+    demo = (Role("demo-crowd", "demo-crowd"), Role("publisher", "demo-video"))
+    commands = {role.command for role in roles(Settings(), extra=demo)}
     assert commands | {"engine"} == {command for stage in STOP_ORDER for command in stage}
