@@ -111,19 +111,6 @@ async def battles_of(read: Read, room: str, limit: int) -> list[dict[str, Any]]:
     return [_battle(row) for row in await read(statement)]
 
 
-async def battle_board(read: Read, battle: str) -> dict[str, Any] | None:
-    """A battle as the room knows it that was told most; None when no room was told of it."""
-    board = BATTLE_BOARDS.c
-    newest = (
-        select(BATTLE_BOARDS)
-        .where(board.battle == battle)
-        .order_by(board.revision.desc(), board.room)
-        .limit(1)
-    )
-    rows = await read(newest)
-    return _battle(rows[0]) if rows else None
-
-
 def _battle(row: Any) -> dict[str, Any]:
     totals = msgspec.json.decode(row.totals or "{}")
     sides = msgspec.json.decode(row.sides or "[]")

@@ -26,7 +26,6 @@ from engagement.log.codec import decode_fact
 from projections.cursors import Place, decode_cursor, encode_cursor
 from projections.gift_queries import (
     Period,
-    battle_board,
     battles_of,
     combos_at,
     earned,
@@ -105,10 +104,6 @@ class RoomQueries:
         """The room's battles, newest first."""
         _check_limit(limit)
         return await battles_of(self._rows, room, limit)
-
-    async def battle_board(self, battle: str) -> dict[str, Any] | None:
-        """A battle as its rooms were told: the greatest revision that one of them knows."""
-        return await battle_board(self._rows, battle)
 
     async def timeline(
         self,

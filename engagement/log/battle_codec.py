@@ -6,7 +6,15 @@ import msgspec
 
 from engagement.domain.battle_requests import BattleAsked, BattleEnvelope
 from engagement.domain.names import is_actor_id, is_room_id
-from engagement.log.codec import AT_US_MAX, BAD_BYTES, TEXT_CHARS_MAX, PoisonError
+from engagement.log.codec import (
+    AT_US_MAX,
+    BAD_BYTES,
+    TEXT_CHARS_MAX,
+    PoisonError,
+    decode_each,
+    decode_loose,
+    sift,
+)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _ENVELOPE: Final = msgspec.json.Decoder(BattleEnvelope)
@@ -43,32 +51,15 @@ def decode_battle_envelope(value: bytes | None) -> tuple[BattleEnvelope, list[Po
         envelope, poison = _decode_loosely(value)
     if len(envelope.origin) > TEXT_CHARS_MAX:
         raise PoisonError("the origin's name has no end")
-    good: list[BattleAsked] = []
-    for index, asked in enumerate(envelope.asks):
-        fault = _fault(asked)
-        if fault:
-            poison.append(PoisonError(f"request {index}: {fault}"))
-        else:
-            good.append(asked)
-    if len(good) < len(envelope.asks):
+    good, faulty = sift(envelope.asks, _fault)
+    if faulty:
         envelope = BattleEnvelope(envelope.origin, good)
-    return envelope, poison
+    return envelope, poison + faulty
 
 
 def _decode_loosely(value: bytes) -> tuple[BattleEnvelope, list[PoisonError]]:
-    try:
-        loose = _LOOSE.decode(value)
-    except BAD_BYTES as error:
-        raise PoisonError(f"not an envelope: {error}") from error
-    if loose.v != 1:
-        raise PoisonError(f"envelope version {loose.v} is not known")
-    asks: list[BattleAsked] = []
-    poison: list[PoisonError] = []
-    for index, raw in enumerate(loose.asks):
-        try:
-            asks.append(_ASKED.decode(raw))
-        except BAD_BYTES as error:
-            poison.append(PoisonError(f"request {index}: {error}"))
+    loose = decode_loose(value, _LOOSE)
+    asks, poison = decode_each(loose.asks, _ASKED)
     return BattleEnvelope(loose.origin, asks), poison
 
 

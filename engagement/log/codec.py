@@ -1,6 +1,7 @@
 """Bytes of records to structs and back; anything undecodable is a `PoisonError` with a reason."""
 
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -123,33 +124,64 @@ def decode_envelope(value: bytes | None) -> tuple[Envelope, list[PoisonError]]:
         raise PoisonError("the gateway's name has no end")
     check_clock(envelope.clock)
     anchors = len(envelope.clock)
-    good: list[Accepted] = []
-    for index, asked in enumerate(envelope.requests):
-        fault = _fault(asked, anchors)
-        if fault:
-            poison.append(PoisonError(f"request {index}: {fault}"))
-        else:
-            good.append(asked)
-    if len(good) < len(envelope.requests):
+    good, faulty = sift(envelope.requests, lambda asked: _fault(asked, anchors))
+    if faulty:
         envelope = Envelope(gateway=envelope.gateway, requests=good, clock=envelope.clock)
-    return envelope, poison
+    return envelope, poison + faulty
 
 
 def _decode_loosely(value: bytes) -> tuple[Envelope, list[PoisonError]]:
+    loose = decode_loose(value, _LOOSE_ENVELOPE)
+    requests, poison = decode_each(loose.requests, _ACCEPTED)
+    return Envelope(gateway=loose.gateway, requests=requests, clock=loose.clock), poison
+
+
+class _Versioned(Protocol):
+    v: int
+
+
+_L = TypeVar("_L", bound=_Versioned)
+_T = TypeVar("_T")
+
+
+def decode_loose(value: bytes, decoder: msgspec.json.Decoder[_L]) -> _L:
+    """An envelope whose requests are still bytes. Raises PoisonError when it is none."""
     try:
-        loose = _LOOSE_ENVELOPE.decode(value)
+        loose = decoder.decode(value)
     except BAD_BYTES as error:
         raise PoisonError(f"not an envelope: {error}") from error
     if loose.v != 1:
         raise PoisonError(f"envelope version {loose.v} is not known")
-    requests: list[Accepted] = []
+    return loose
+
+
+def decode_each(
+    requests: Iterable[msgspec.Raw], decoder: msgspec.json.Decoder[_T]
+) -> tuple[list[_T], list[PoisonError]]:
+    """The requests that can be decoded, and why the others cannot: each costs only itself."""
+    good: list[_T] = []
     poison: list[PoisonError] = []
-    for index, raw in enumerate(loose.requests):
+    for index, raw in enumerate(requests):
         try:
-            requests.append(_ACCEPTED.decode(raw))
+            good.append(decoder.decode(raw))
         except BAD_BYTES as error:
             poison.append(PoisonError(f"request {index}: {error}"))
-    return Envelope(gateway=loose.gateway, requests=requests, clock=loose.clock), poison
+    return good, poison
+
+
+def sift(
+    requests: Iterable[_T], fault_of: Callable[[_T], str]
+) -> tuple[list[_T], list[PoisonError]]:
+    """The requests without a fault, and the faults of the others; `fault_of` says "" for none."""
+    good: list[_T] = []
+    poison: list[PoisonError] = []
+    for index, asked in enumerate(requests):
+        fault = fault_of(asked)
+        if fault:
+            poison.append(PoisonError(f"request {index}: {fault}"))
+        else:
+            good.append(asked)
+    return good, poison
 
 
 def _fault(asked: Accepted, anchors: int) -> str:

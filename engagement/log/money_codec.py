@@ -21,6 +21,9 @@ from engagement.log.codec import (
     TEXT_CHARS_MAX,
     PoisonError,
     check_clock,
+    decode_each,
+    decode_loose,
+    sift,
 )
 from engagement.log.topics import partition_of
 
@@ -62,16 +65,11 @@ def decode_money_envelope(value: bytes | None) -> tuple[MoneyEnvelope, list[Pois
     if len(envelope.gateway) > TEXT_CHARS_MAX:
         raise PoisonError("the gateway's name has no end")
     check_clock(envelope.clock)
-    good: list[MoneyAsked] = []
-    for index, asked in enumerate(envelope.asks):
-        fault = _fault(asked, len(envelope.clock), len(envelope.terms))
-        if fault:
-            poison.append(PoisonError(f"request {index}: {fault}"))
-        else:
-            good.append(asked)
-    if len(good) < len(envelope.asks):
+    anchors, terms = len(envelope.clock), len(envelope.terms)
+    good, faulty = sift(envelope.asks, lambda asked: _fault(asked, anchors, terms))
+    if faulty:
         envelope = msgspec.structs.replace(envelope, asks=good)
-    return envelope, poison
+    return envelope, poison + faulty
 
 
 def read_money_requests(
@@ -102,19 +100,8 @@ _partition_of: Final = lru_cache(maxsize=65_536)(partition_of)
 
 
 def _decode_loosely(value: bytes) -> tuple[MoneyEnvelope, list[PoisonError]]:
-    try:
-        loose = _LOOSE.decode(value)
-    except BAD_BYTES as error:
-        raise PoisonError(f"not an envelope: {error}") from error
-    if loose.v != 1:
-        raise PoisonError(f"envelope version {loose.v} is not known")
-    asks: list[MoneyAsked] = []
-    poison: list[PoisonError] = []
-    for index, raw in enumerate(loose.asks):
-        try:
-            asks.append(_ASKED.decode(raw))
-        except BAD_BYTES as error:
-            poison.append(PoisonError(f"request {index}: {error}"))
+    loose = decode_loose(value, _LOOSE)
+    asks, poison = decode_each(loose.asks, _ASKED)
     return MoneyEnvelope(loose.gateway, asks, loose.clock, loose.terms), poison
 
 
