@@ -90,6 +90,13 @@ class Viewer:
                 self.got_frame.clear()
                 await self.got_frame.wait()
 
+    async def ask_key_frame(self) -> None:
+        """Tell the sender that something is missing (PLI)."""
+        for receiver in self.connection.getReceivers():
+            for source in receiver.getSynchronizationSources():
+                if receiver.track.kind == "video":
+                    await receiver._send_rtcp_pli(source.source)
+
     async def close(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
