@@ -114,9 +114,13 @@ class EmbeddedKafka:
         if self._trains is not None:
             return [f"-XX:AOTCacheOutput={self._trains}", *quiet]
         cache = kafka_training.cache_file(self._settings, flags, jars)
-        kafka_training.ensure_trained(self._settings, cache, tell)
+        kafka_training.ensure_trained(self._settings, cache, tell, _training)
         # A cache that does not fit is ignored by the JVM.
         return [f"-XX:AOTCache={cache}", *quiet] if cache.exists() else []
+
+
+def _training(settings: Settings, cache: Path) -> EmbeddedKafka:
+    return EmbeddedKafka(settings, trains=cache)
 
 
 def _format(log_dir: Path) -> None:

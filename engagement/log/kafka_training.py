@@ -11,11 +11,11 @@ import hashlib
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -41,7 +41,21 @@ def cache_file(settings: Settings, flags: Sequence[str], jars: Sequence[Path]) -
     return cache_dir(settings) / f"kafka-{key}.aot"
 
 
-def ensure_trained(settings: Settings, cache: Path, tell: Tell) -> None:
+class Broker(Protocol):
+    """What is trained: started and stopped once, it has written its cache."""
+
+    def start(self) -> object:
+        """Begin to run."""
+
+    def stop(self, timeout_s: float = ...) -> None:
+        """End in order."""
+
+
+Trained = Callable[[Settings, Path], Broker]
+"""A broker with these settings that writes a cache to this file when it ends."""
+
+
+def ensure_trained(settings: Settings, cache: Path, tell: Tell, broker: Trained) -> None:
     """Make the cache if it is not there. A broker runs without it too, so failures are logged."""
     failed = cache.with_suffix(".failed")
     if cache.exists() or failed.exists():
@@ -52,7 +66,7 @@ def ensure_trained(settings: Settings, cache: Path, tell: Tell) -> None:
         tell("preparing Kafka for quick starts (once)", 0, 0)
         _sweep(cache.parent)
         try:
-            _train(settings, cache)
+            _train(settings, cache, broker)
         except (EngagementError, OSError) as error:
             log.warning("kafka.not_trained", error=str(error))
             failed.write_text(f"{error}\n")
@@ -67,16 +81,14 @@ def _sweep(directory: Path) -> None:
         stale.unlink(missing_ok=True)
 
 
-def _train(settings: Settings, cache: Path) -> None:
-    from engagement.log.embedded import EmbeddedKafka
-
+def _train(settings: Settings, cache: Path, make: Trained) -> None:
     with tempfile.TemporaryDirectory(prefix="training-", dir=cache.parent) as scratch:
         own = settings.model_copy(
             update={"data_dir": Path(scratch), "kafka_port": _two_free_ports(), "kafka": ""}
             | {"kafka_controller_port": 0}
         )
         draft = Path(scratch) / "draft.aot"
-        broker = EmbeddedKafka(own, trains=draft)
+        broker = make(own, draft)
         broker.start()
         try:
             # In a thread of its own: the caller's may have a running loop.

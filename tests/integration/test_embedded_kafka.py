@@ -142,18 +142,17 @@ async def test_it_runs_from_a_directory_of_jars_without_a_network(
 
 
 def test_a_training_that_fails_is_not_repeated_and_stops_nobody(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path
 ) -> None:
     tried: list[Path] = []
 
-    def fails(_settings: Settings, cache: Path) -> None:
-        tried.append(cache)
+    def fails(_settings: Settings, draft: Path) -> EmbeddedKafka:
+        tried.append(draft)
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(kafka_training, "_train", fails)
     own = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
     cache = kafka_training.cache_file(own, ["-Xmx256m"], [])
     for _ in range(2):
-        kafka_training.ensure_trained(own, cache, lambda *_: None)
+        kafka_training.ensure_trained(own, cache, lambda *_: None, fails)
     assert len(tried) == 1
     assert not cache.exists()
