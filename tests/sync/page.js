@@ -1,0 +1,199 @@
+// The page of `make sync`: a room watched over WebRTC, LL-HLS or as a recording, by the client
+// library. What is released is written down with the picture that was on screen at that moment.
+import { connect, ReleaseScheduler } from "@live-engagement/client";
+
+const CELLS = 40, TIME_BITS = 25, CLOCK_Y = 8;
+const canvas = new OffscreenCanvas(640, 16);
+const context = canvas.getContext("2d", { willReadFrequently: true });
+const rtpDifference = (a, b) => ((a - b) << 0);
+
+/** What is burned into the frame on screen; null where it cannot be read. */
+function burned(video) {
+  context.drawImage(video, 0, 0, video.videoWidth, 16, 0, 0, 640, 16);
+  const row = context.getImageData(0, CLOCK_Y, 640, 1).data;
+  const lumas = Array.from({ length: CELLS }, (_, cell) => row[(cell * 16 + 8) * 4]);
+  const threshold = (Math.max(...lumas) + Math.min(...lumas)) / 2;
+  const bits = lumas.map((luma) => (luma > threshold ? 1 : 0));
+  const number = (from, count) => bits.slice(from, from + count).reduce((sum, bit) => sum * 2 + bit, 0);
+  let remainder = 0xff;
+  for (let byte = 0; byte < 4; byte++) {
+    remainder ^= number(byte * 8, 8);
+    for (let bit = 0; bit < 8; bit++) remainder = ((remainder << 1) & 0xff) ^ (remainder & 0x80 ? 7 : 0);
+  }
+  if (remainder !== number(32, 8)) return null;
+  return { take: number(0, 6), isReacting: bits[6] === 1, atMs: number(7, TIME_BITS) };
+}
+
+/** A player's place in media time: that of the frame which is on screen. */
+class FramePlayhead {
+  constructor(basis, placeOf) {
+    this.basis = basis;
+    this.placeOf = placeOf;
+    this.place = null;
+  }
+  shown(frame) {
+    this.place = this.placeOf(frame) ?? this.place;
+  }
+  position() {
+    return this.place;
+  }
+}
+
+/** Over WebRTC: by the frame's RTP timestamp, from the anchor that is nearest to it. */
+function placeByRtp(clock) {
+  return ({ rtpTimestamp }) => {
+    let nearest = null;
+    for (const anchor of clock.anchors) {
+      const ticks = rtpDifference(rtpTimestamp, anchor.rtp);
+      if (nearest === null || Math.abs(ticks) < Math.abs(nearest.ticks)) nearest = { anchor, ticks };
+    }
+    if (nearest === null || Math.abs(nearest.ticks) > 600 * nearest.anchor.rate) return null;
+    const { anchor, ticks } = nearest;
+    return { epoch: anchor.epoch, ptsMs: anchor.pts_ms + (ticks * 1000) / anchor.rate };
+  };
+}
+
+/** Over HLS: by the media time that every segment carries. */
+function placeBySegment(hls) {
+  return ({ mediaTime }) => {
+    const details = hls.levels[hls.currentLevel]?.details ?? hls.levels[0]?.details;
+    if (!details) return null;
+    const all = details.fragmentHint ? [...details.fragments, details.fragmentHint] : details.fragments;
+    const fragment = all.findLast((one) => one.start <= mediaTime + 0.001);
+    const tag = fragment?.tagList.find(([name]) => name.endsWith("EXT-X-LIVE-MEDIA-TIME"));
+    if (!tag) return null;
+    const [, epoch, pts] = tag[1].match(/EPOCH=(\d+),PTS=([\d.]+)/);
+    return { epoch: Number(epoch), ptsMs: Number(pts) + (mediaTime - fragment.start) * 1000 };
+  };
+}
+
+function screen(transport) {
+  const video = document.createElement("video");
+  Object.assign(video, { muted: true, autoplay: true, playsInline: true });
+  video.dataset.transport = transport;
+  document.body.append(video);
+  return video;
+}
+
+function eachFrame(video, seen) {
+  const next = (now, frame) => {
+    seen(now, frame);
+    video.requestVideoFrameCallback(next);
+  };
+  video.requestVideoFrameCallback(next);
+}
+
+async function playOverWebRtc(video, url, delayMs) {
+  const connection = (window.connection = new RTCPeerConnection());
+  const stream = new MediaStream();
+  connection.ontrack = ({ track }) => {
+    stream.addTrack(track);
+    video.srcObject = stream;
+  };
+  for (const kind of ["video", "audio"]) {
+    const { receiver } = connection.addTransceiver(kind, { direction: "recvonly" });
+    receiver.jitterBufferTarget = delayMs;
+  }
+  await connection.setLocalDescription(await connection.createOffer());
+  const answer = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/sdp" },
+    body: connection.localDescription.sdp,
+  });
+  if (answer.status !== 201) throw new Error(`${answer.status} ${await answer.text()}`);
+  await connection.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+}
+
+function playOverHls(video, url, options) {
+  const hls = new window.Hls({ lowLatencyMode: true, ...options });
+  hls.on(window.Hls.Events.ERROR, (_, data) => {
+    window.problems.push(data.details);
+    if (data.details === "bufferStalledError") window.stalls += 1;
+  });
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  void video.play();
+  return hls;
+}
+
+window.releases = [];
+window.frames_ = [];
+window.problems = [];
+window.stalls = 0;
+
+/** Watch a room: `transport` webrtc or hls. */
+window.watch = async ({ gateway, media, room, user, transport, delayMs }) => {
+  const video = screen(transport);
+  const anchors = { anchors: [] };
+  const isHls = transport === "hls";
+  const hls = isHls ? playOverHls(video, `${media}/v1/rooms/${room}/hls/index.m3u8`) : null;
+  const playhead = new FramePlayhead(transport, hls ? placeBySegment(hls) : placeByRtp(anchors));
+  const live = (window.live = connect(room, {
+    url: gateway, token: `dev:${user}`,
+  }));
+  live.on("clock", (anchor) => {
+    anchors.anchors.push(anchor);
+    if (anchors.anchors.length > 64) anchors.anchors.shift();
+  });
+  const track = live.track(playhead, (release) => {
+    const { event } = release;
+    if (event.type !== "comment.posted") return;
+    window.releases.push({
+      id: event.id, epoch: event.mediaepoch, stamp: event.mediapts, reason: release.reason,
+      transport, saidMs: release.errorMs, burned: burned(video),
+    });
+  });
+  let count = 0;
+  eachFrame(video, (now, frame) => {
+    playhead.shown(frame);
+    track.wake();
+    count += 1;
+    if (count % 5 !== 0) return;
+    const shown = burned(video);
+    if (shown === null || playhead.place === null) return;
+    window.frames_.push({
+      ...shown, ...playhead.place,
+      glassMs: performance.timeOrigin + frame.expectedDisplayTime,
+    });
+  });
+  if (!isHls) await playOverWebRtc(video, `${media}/v1/rooms/${room}/whep`, delayMs);
+};
+
+/** Play a recording with its events; `seekTo` moves it, and shows again what comes after. */
+window.replay = async ({ url, events }) => {
+  const video = screen("vod");
+  const hls = playOverHls(video, url, { lowLatencyMode: false });
+  const playhead = new FramePlayhead("vod", placeBySegment(hls));
+  let scheduler = new ReleaseScheduler(playhead);
+  let isMoved = true;
+  const note = (releases) => {
+    for (const { event, reason, errorMs } of releases) {
+      window.releases.push({
+        id: event.id, epoch: event.mediaepoch, stamp: event.mediapts, reason,
+        transport: "vod", saidMs: errorMs, burned: burned(video),
+      });
+    }
+  };
+  window.seekTo = (seconds) => {
+    scheduler = new ReleaseScheduler(playhead);
+    isMoved = true;
+    video.currentTime = seconds;
+    return video.play();
+  };
+  window.pauseFor = () => video.pause();
+  video.addEventListener("seeking", () => { isMoved = true; });
+  eachFrame(video, (now, frame) => {
+    if (video.seeking) return;
+    playhead.shown(frame);
+    const { place } = playhead;
+    if (isMoved && place !== null) {
+      isMoved = false;
+      // What lies behind is state, not news.
+      const isAhead = (one) =>
+        one.mediaepoch > place.epoch || (one.mediaepoch === place.epoch && one.mediapts > place.ptsMs);
+      for (const event of events.filter(isAhead)) note(scheduler.offer(event, now));
+    }
+    note(scheduler.due(now));
+  });
+  window.video = video;
+};
