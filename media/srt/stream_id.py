@@ -2,12 +2,12 @@
 
 Two forms are understood: that of SRT's access control guidelines, `#!::r=<room>,m=publish,s=<key>`
 (`r` resource, `m` mode, `s` session), and one for encoders whose field takes no `#`,
-`publish:<room>?token=<key>`. Either may come with its URL's escapes: not every encoder resolves
-them (FFmpeg does from version 6 on).
+`publish:<room>:<key>` (no room's name holds a colon). Either may come with its URL's escapes: not
+every encoder resolves them (FFmpeg does from version 6 on).
 """
 
 from typing import Final
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from media.srt import bounds
 
 _STANDARD: Final = "#!::"
 _PLAIN: Final = "publish:"
-_EXPECTED: Final = "the stream id has to be #!::r=<room>,m=publish,s=<key>"
+_EXPECTED: Final = "the stream id has to be publish:<room>:<key> or #!::r=<room>,m=publish,s=<key>"
 
 
 class StreamId(Struct, frozen=True):
@@ -36,9 +36,8 @@ def parse_stream_id(text: str) -> StreamId:
     if text.startswith(_STANDARD):
         return _standard(text.removeprefix(_STANDARD))
     if text.startswith(_PLAIN):
-        room, _, query = text.removeprefix(_PLAIN).partition("?")
-        tokens = parse_qs(query, max_num_fields=8).get("token", [""])
-        return StreamId(unquote(room), tokens[0])
+        room, _, key = text.removeprefix(_PLAIN).partition(":")
+        return StreamId(room, key)
     raise _refusal()
 
 

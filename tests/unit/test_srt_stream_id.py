@@ -16,11 +16,11 @@ from media.srt.stream_id import StreamId, parse_stream_id
         ("#!::r=demo,m=publish,s=secret", "demo", "secret"),
         ("#!::m=publish,r=demo", "demo", ""),
         ("#!::u=anna,r=demo,m=publish,t=stream,s=a.b-c=", "demo", "a.b-c="),
-        ("publish:demo?token=secret", "demo", "secret"),
-        ("publish:a%20b?token=se%3Dcret", "a b", "se=cret"),
+        ("publish:demo:secret", "demo", "secret"),
+        ("publish%3Ademo%3Ase%2Ecret", "demo", "se.cret"),
         ("publish:demo", "demo", ""),
         ("%23%21%3A%3Ar%3Ddemo%2Cm%3Dpublish%2Cs%3Dsecret", "demo", "secret"),
-        ("publish%3Ademo%3Ftoken%3Dsecret", "demo", "secret"),
+        ("publish%3Ademo%3Asecret", "demo", "secret"),
     ],
 )
 def test_both_forms_name_a_room_and_a_key(text: str, room: str, key: str) -> None:
