@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         le=65535,
         description="Port for SRT publishers, by the system's libsrt; 0: none are taken.",
     )
-    media_engines: dict[str, Literal["embedded", "janus"]] = Field(
+    media_engines: dict[str, Literal["embedded", "janus", "mediamtx"]] = Field(
         default_factory=dict,
         description="Which engine takes a room's WebRTC, by room as JSON object; `*` is every "
         "other room, `embedded` where nothing is said.",
@@ -127,6 +127,11 @@ class Settings(BaseSettings):
     )
     media_janus_forward_host: str = Field(
         "127.0.0.1", description="Address of the media process to which Janus forwards RTP."
+    )
+    media_mediamtx: dict[Literal["api", "webrtc", "hls"], str] = Field(
+        default_factory=dict,
+        description="Addresses of the MediaMTX for rooms that it takes, as JSON object with `api`, "
+        "`webrtc` and `hls` (experimental).",
     )
     media_recordings: bool = Field(True, description="Whether what is published is recorded.")
     media_recordings_bytes_max: int = Field(

@@ -22,6 +22,8 @@ from media.hls.recorder import Recorder
 from media.host_commands import HostCommand, obey
 from media.ingest.engine import IngestEngine
 from media.janus.engine import JanusEngine
+from media.mediamtx.api import Addresses
+from media.mediamtx.engine import MediaMtxEngine
 from media.publisher_tokens import publisher_by_token
 from media.rtmp.engine import RtmpEngine
 from media.srt.engine import SrtEngine
@@ -29,7 +31,7 @@ from media.synthetic import SyntheticEngine
 
 log = structlog.get_logger()
 
-WebRtcEngine = EmbeddedEngine | JanusEngine
+WebRtcEngine = EmbeddedEngine | JanusEngine | MediaMtxEngine
 
 
 class Engines:
@@ -72,16 +74,21 @@ class Engines:
         }
         """Engines of somebody who publishes; of one room one has a publisher at a time."""
         self._chosen = settings.media_engines
-        self.janus = self._external(settings)
+        self.janus = self._janus(settings)
+        self.mediamtx = self._mediamtx(settings)
+        self._webrtc: dict[str, WebRtcEngine] = {"embedded": self.embedded}
         if self.janus is not None:
-            self._real["janus"] = self.janus
+            self._webrtc["janus"] = self.janus
+        if self.mediamtx is not None:
+            self._webrtc["mediamtx"] = self.mediamtx
+        self._real |= self._webrtc
         self._ports: list[IngestEngine] = []
         if settings.media_rtmp_port:
             self._ports.append(self.rtmp)
         if settings.media_srt_port:
             self._ports.append(self.srt)
 
-    def _external(self, settings: Settings) -> JanusEngine | None:
+    def _janus(self, settings: Settings) -> JanusEngine | None:
         if not settings.media_janus_url:
             return None
         return JanusEngine(
@@ -96,20 +103,29 @@ class Engines:
             sink=self.packager,
         )
 
+    def _mediamtx(self, settings: Settings) -> MediaMtxEngine | None:
+        if not settings.media_mediamtx:
+            return None
+        return MediaMtxEngine(
+            Addresses(**settings.media_mediamtx),
+            partial(publisher_by_token, settings),
+            clock=self.clock,
+            feed=self._feed,
+            taking_over=partial(self._leave_to, "mediamtx"),
+            publisher_elsewhere=partial(self._publisher_elsewhere, "mediamtx"),
+        )
+
     def publishing_engine(self, room: str) -> WebRtcEngine:
         """The engine that takes a room's WHIP, by setting.
 
         Raises UnavailableError where that is one without an address.
         """
         chosen = self._chosen.get(room, self._chosen.get("*", "embedded"))
-        if chosen == "embedded":
-            return self.embedded
-        if self.janus is None:
+        if chosen not in self._webrtc:
             raise UnavailableError(
-                f"{room} is for janus, and ENGAGEMENT_MEDIA_JANUS_URL is not set",
-                code="engine_lost",
+                f"{room} is for {chosen}, whose address is not set", code="engine_lost"
             )
-        return self.janus
+        return self._webrtc[chosen]
 
     def watching_engine(self, room: str) -> WebRtcEngine:
         """The engine that shows a room over WebRTC: what comes by RTMP or SRT the embedded one
@@ -120,8 +136,8 @@ class Engines:
 
     def holding(self, session: SessionId) -> WebRtcEngine:
         """The engine of a WebRTC session. Raises NotFoundError for none of ours."""
-        for engine in (self.embedded, self.janus):
-            if engine is not None and engine.holds(session):
+        for engine in self._webrtc.values():
+            if engine.holds(session):
                 return engine
         raise NotFoundError("no such session", code="session_not_found")
 
@@ -143,9 +159,8 @@ class Engines:
     async def start(self, newest_epochs: dict[str, int]) -> None:
         """Begin; epochs of a room continue after the given ones."""
         await self.synthetic.start(newest_epochs)
-        await self.embedded.start(newest_epochs)
-        if self.janus is not None:
-            await self.janus.start(newest_epochs)
+        for webrtc in self._webrtc.values():
+            await webrtc.start(newest_epochs)
         for engine in self._ports:
             name = engine.capabilities.name
             try:

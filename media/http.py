@@ -28,6 +28,7 @@ from media.engines import Engines
 from media.hls_http import hls_router
 from media.host_commands import HostCommand
 from media.marks_http import marks_router
+from media.mediamtx_http import mediamtx_router
 from media.problems import problem
 from media.webrtc.bounds import SDP_BYTES_MAX
 from media.whep_http import whep_router
@@ -182,6 +183,8 @@ def create_app(serving: Serving) -> FastAPI:
 
     app.include_router(whip_router(serving.settings, serving.engines))
     app.include_router(whep_router(serving.settings, serving.engines))
+    if serving.engines.mediamtx is not None:
+        app.include_router(mediamtx_router(serving.engines.mediamtx))
     app.include_router(hls_router(serving.engines.packager))
     app.include_router(marks_router(serving.settings, serving.engines.packager))
     return app

@@ -76,6 +76,11 @@ def _check(settings: Settings) -> None:
             "ENGAGEMENT_AUTH=dev trusts whoever asks: it listens on loopback only, "
             f"not on {settings.host}"
         )
+    missing = {"api", "webrtc", "hls"} - set(settings.media_mediamtx)
+    if settings.media_mediamtx and missing:
+        raise ConfigurationError(
+            f"ENGAGEMENT_MEDIA_MEDIAMTX lacks the address of {', '.join(sorted(missing))}"
+        )
 
 
 @asynccontextmanager

@@ -52,6 +52,10 @@ class Publisher:
     async def publish(self, exchange: Exchange) -> None:
         await _negotiate(self.connection, exchange)
 
+    async def answered(self, sdp: str) -> None:
+        """For who made the offer by themselves."""
+        await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+
     async def close(self) -> None:
         await self.connection.close()
 

@@ -5,14 +5,16 @@ bring a real publisher (a browser, ffmpeg), the synthetic one makes it up.
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import pytest
+from fastapi import FastAPI
 
 from engagement.domain.media_time import RTP_MODULUS
 from engagement.errors import (
@@ -40,15 +42,21 @@ from media.engine import (
 from media.hls.packager import Packager
 from media.ingest.engine import IngestEngine
 from media.janus.engine import JanusEngine
+from media.mediamtx.api import Addresses
+from media.mediamtx.engine import MediaMtxEngine
+from media.mediamtx_http import mediamtx_router
 from media.rtmp.engine import RtmpEngine
 from media.srt.engine import SrtEngine
 from media.synthetic import SyntheticEngine
+from tests.conftest import free_ports
 from tests.janus_server import ADMIN_KEY, SECRET, janus
+from tests.mediamtx_server import serving, stand_in
 from tests.rtmp_client import RtmpPublisher
 from tests.srt_client import SrtPublisher
 from tests.webrtc_clients import Publisher
 
 WAIT_S = 10.0
+MEDIAMTX_HOOK_PORT = 18789
 
 
 class Stage(Protocol):
@@ -88,7 +96,7 @@ async def synthetic_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]
 class WhipStage:
     """A publisher in Python, over real ICE and DTLS on loopback."""
 
-    def __init__(self, engine: EmbeddedEngine | JanusEngine) -> None:
+    def __init__(self, engine: EmbeddedEngine | JanusEngine | MediaMtxEngine) -> None:
         self.engine = engine
         self.publishers: list[Publisher] = []
 
@@ -137,8 +145,27 @@ async def janus_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
+async def mediamtx_stage(newest_epochs: dict[str, int]) -> AsyncIterator[Stage]:
+    """A stand-in; or the server whose API, WebRTC and HLS addresses are in the environment, and
+    whose authHTTPAddress is http://127.0.0.1:18789/v1/mediamtx/auth."""
+    given = os.environ.get("ENGAGEMENT_TEST_MEDIAMTX")
+    async with AsyncExitStack() as stack:
+        if given is None:
+            server = await stack.enter_async_context(stand_in())
+            addresses, [port] = server.addresses, free_ports(1)
+            server.auth_url = f"http://127.0.0.1:{port}/v1/mediamtx/auth"
+        else:
+            addresses, port = Addresses(*given.split(",")), MEDIAMTX_HOOK_PORT
+        engine = MediaMtxEngine(addresses, _nobody)
+        app = FastAPI()
+        app.include_router(mediamtx_router(engine))
+        await stack.enter_async_context(serving(app, port))
+        yield await stack.enter_async_context(_by_whip(engine, newest_epochs))
+
+
+@asynccontextmanager
 async def _by_whip(
-    engine: EmbeddedEngine | JanusEngine, newest_epochs: dict[str, int]
+    engine: EmbeddedEngine | JanusEngine | MediaMtxEngine, newest_epochs: dict[str, int]
 ) -> AsyncIterator[Stage]:
     await engine.start(newest_epochs)
     stage = WhipStage(engine)
@@ -216,6 +243,7 @@ STAGES: dict[str, Any] = {
     "rtmp": rtmp_stage,
     "srt": srt_stage,
     "janus": janus_stage,
+    "mediamtx": mediamtx_stage,
 }
 
 

@@ -20,7 +20,9 @@ SECRET = "a secret of at least thirty-two bytes"
 @asynccontextmanager
 async def api(**more: Any) -> AsyncIterator[httpx.AsyncClient]:
     """The API of a process in which `demo` has four seconds of epoch 1."""
-    settings = Settings(media_recordings=False, media_rtmp_port=0, media_srt_port=0, jwt_secret=SECRET, **more)
+    settings = Settings(
+        media_recordings=False, media_rtmp_port=0, media_srt_port=0, jwt_secret=SECRET, **more
+    )
     engines = Engines(settings)
     for frame in video_frames(120):
         engines.packager.feed(frame)

@@ -1,0 +1,1 @@
+"""MediaMTX, an external media server, as a media engine. Experimental."""
