@@ -100,7 +100,7 @@ def demo(verbose: Verbose = False) -> None:
 @app.command()
 def up(
     without: Annotated[
-        list[str] | None, typer.Option(help="Leave out: gateway, worker, project or media.")
+        list[str] | None, typer.Option(help="Leave out: gateway, worker, project, media or marks.")
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -150,6 +150,16 @@ def media() -> None:
     import uvloop
 
     from media.main import run
+
+    uvloop.run(run(_child()))
+
+
+@app.command()
+def marks() -> None:
+    """The follower that puts gifts and battles into the playlists as EXT-X-DATERANGE."""
+    import uvloop
+
+    from engagement.marks.main import run
 
     uvloop.run(run(_child()))
 

@@ -39,7 +39,12 @@ WATCH_S: Final = 0.05
 FOLLOW_S: Final = 0.25
 STOP_TIMEOUT_S: Final = 6.0
 READY_TIMEOUT_S: Final = 60.0
-STOP_ORDER: Final = (("demo-crowd", "demo-video"), ("gateway", "media"), ("worker", "project"), ("engine",))
+STOP_ORDER: Final = (
+    ("demo-crowd", "demo-video"),
+    ("gateway", "media"),
+    ("worker", "project", "marks"),
+    ("engine",),
+)
 """Commands, as they are ended: who writes requests goes before who reads them."""
 
 
@@ -63,7 +68,14 @@ def roles(settings: Settings, extra: Sequence[Role] = ()) -> list[Role]:
         for number, port in enumerate(gateway_ports(settings))
     ]
     # A gateway takes longest to start and is what people wait for.
-    return [*gateways, *workers, Role("projector", "project"), Role("media", "media"), *extra]
+    return [
+        *gateways,
+        *workers,
+        Role("projector", "project"),
+        Role("media", "media"),
+        Role("marks", "marks"),
+        *extra,
+    ]
 
 
 def gateway_ports(settings: Settings) -> list[int]:

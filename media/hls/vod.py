@@ -29,8 +29,9 @@ def render_vod(epochs: Sequence[tuple[int, list[Entry]]], *, is_over: bool) -> s
         "#EXT-X-MEDIA-SEQUENCE:0",
         f"#EXT-X-PLAYLIST-TYPE:{'VOD' if is_over else 'EVENT'}",
     ]
-    marks = (entry for entry in entries if isinstance(entry, RecordedMark))
-    lines += [date_range(DatedMark(entry.mark, entry.server_ms)) for entry in marks]
+    # Whoever marks tells a mark again after a restart.
+    marks = {entry.mark.id: entry for entry in entries if isinstance(entry, RecordedMark)}
+    lines += [date_range(DatedMark(entry.mark, entry.server_ms)) for entry in marks.values()]
     has_begun = False
     for epoch, index in epochs:
         for line in _epoch_lines(epoch, index):

@@ -23,7 +23,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.engines
 
-OURS = ("gateway", "worker", "project", "media")
+OURS = ("gateway", "worker", "project", "media", "marks")
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ class Error(Struct, frozen=True):
     epoch: int
     ms: float
     reason: str
+    is_first: bool
+    """No frame that was shown earlier would have been right: what was shown in between is the
+    player's affair, not the release's."""
 
 
 class Summary(Struct, frozen=True):
@@ -31,6 +34,8 @@ class Summary(Struct, frozen=True):
     p99_ms: float
     max_ms: float
     earliest_ms: float
+    first_share: float
+    """Of releases on the first frame shown that was due."""
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -65,7 +70,16 @@ def errors(
             continue
         on_screen_ms = burned["atMs"] - began_ms
         late_ms = on_screen_ms - release["stamp"]
-        found.append(Error(viewer, release["id"], release["epoch"], late_ms, release["reason"]))
+        found.append(
+            Error(
+                viewer,
+                release["id"],
+                release["epoch"],
+                late_ms,
+                release["reason"],
+                release["isFirst"],
+            )
+        )
     return found
 
 
@@ -78,6 +92,7 @@ def summary(found: Sequence[Error]) -> Summary:
         p99_ms=quantile(amounts, 0.99),
         max_ms=max(amounts),
         earliest_ms=min(error.ms for error in found),
+        first_share=sum(error.is_first for error in found) / len(found),
     )
 
 

@@ -30,13 +30,20 @@ class FramePlayhead {
     this.basis = basis;
     this.placeOf = placeOf;
     this.place = null;
+    this.before = null;
   }
   shown(frame) {
+    this.before = this.place;
     this.place = this.placeOf(frame) ?? this.place;
   }
   position() {
     return this.place;
   }
+}
+
+/** Whether the frame before the one on screen was not yet where the event belongs. */
+function isFirst({ before }, { mediaepoch, mediapts }) {
+  return before === null || before.epoch < mediaepoch || before.ptsMs < mediapts;
 }
 
 /** Over WebRTC: by the frame's RTP timestamp, from the anchor that is nearest to it. */
@@ -116,10 +123,33 @@ function playOverHls(video, url, options) {
   return hls;
 }
 
+/** hls.js starts where the live edge was when it began to load. */
+function catchUpOnce(video, hls) {
+  const seek = () => {
+    if (hls.latency > hls.targetLatency + 0.1) video.currentTime = hls.liveSyncPosition;
+  };
+  video.addEventListener("playing", () => setTimeout(seek, 1_000), { once: true });
+}
+
 window.releases = [];
 window.frames_ = [];
 window.problems = [];
 window.stalls = 0;
+
+/** How long after their capture frames are on screen, and how often the picture stood still. */
+window.watchGlass = () => {
+  window.frames_.length = 0;
+  window.stalls = 0;
+  window.frozen = 0;
+  document.querySelector("video").addEventListener("waiting", () => { window.frozen += 1; });
+};
+window.freezes = async () => {
+  if (!window.connection) return window.frozen;
+  for (const each of (await window.connection.getStats()).values()) {
+    if (each.type === "inbound-rtp" && each.kind === "video") return each.freezeCount;
+  }
+  return 0;
+};
 
 /** Watch a room: `transport` webrtc or hls. */
 window.watch = async ({ gateway, media, room, user, transport, delayMs }) => {
@@ -127,6 +157,7 @@ window.watch = async ({ gateway, media, room, user, transport, delayMs }) => {
   const anchors = { anchors: [] };
   const isHls = transport === "hls";
   const hls = isHls ? playOverHls(video, `${media}/v1/rooms/${room}/hls/index.m3u8`) : null;
+  if (hls) catchUpOnce(video, hls);
   const playhead = new FramePlayhead(transport, hls ? placeBySegment(hls) : placeByRtp(anchors));
   const live = (window.live = connect(room, {
     url: gateway, token: `dev:${user}`,
@@ -140,7 +171,7 @@ window.watch = async ({ gateway, media, room, user, transport, delayMs }) => {
     if (event.type !== "comment.posted") return;
     window.releases.push({
       id: event.id, epoch: event.mediaepoch, stamp: event.mediapts, reason: release.reason,
-      transport, saidMs: release.errorMs, burned: burned(video),
+      isFirst: isFirst(playhead, event), burned: burned(video),
     });
   });
   let count = 0;
@@ -167,10 +198,10 @@ window.replay = async ({ url, events }) => {
   let scheduler = new ReleaseScheduler(playhead);
   let isMoved = true;
   const note = (releases) => {
-    for (const { event, reason, errorMs } of releases) {
+    for (const { event, reason } of releases) {
       window.releases.push({
         id: event.id, epoch: event.mediaepoch, stamp: event.mediapts, reason,
-        transport: "vod", saidMs: errorMs, burned: burned(video),
+        isFirst: isFirst(playhead, event), burned: burned(video),
       });
     }
   };

@@ -24,7 +24,7 @@ from tests.faults.instance import Instance, Ports
 from tests.sync.clocks import WrongClock
 from tests.waiting import until
 
-WEBRTC_DELAY_MS: Final = 100
+WEBRTC_DELAY_MS: Final = 50
 """What viewers ask of the browser's jitter buffer: an event takes some tens of ms to them."""
 
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from engagement.cli import EXIT_CONFIGURATION, app
 
 COMMANDS = {
-    "up", "prepare", "gateway", "worker", "project", "media", "migrate", "topics", "rebuild",
-    "verify", "replay", "import", "crowd", "demo", "demo-crowd", "demo-video", "doctor",
+    "up", "prepare", "gateway", "worker", "project", "media", "marks", "migrate", "topics",
+    "rebuild", "verify", "replay", "import", "crowd", "demo", "demo-crowd", "demo-video", "doctor",
     "token", "openapi", "asyncapi", "schemas",
 }  # fmt: skip
 

@@ -167,7 +167,9 @@ async def test_several_epochs_are_one_playlist_with_marks_and_discontinuities(
     recorder = Recorder(tmp_path, 10**9)
     for epoch in (4, 5):
         await record(recorder, "demo", epoch, 2)
-        recorder.mark("demo", epoch, TimedMark(f"m{epoch}", "demo", epoch, 500, "gift"), 1.79e12)
+        mark = TimedMark(f"m{epoch}", "demo", epoch, 500, "gift")
+        for _ in range(2):  # Who marks has been started again, and tells it once more.
+            recorder.mark("demo", epoch, mark, 1.79e12)
         recorder.end("demo", epoch)
     await recorder.written()
     indexes = [(epoch, await recorder.index("demo", epoch)) for epoch in (4, 5)]
