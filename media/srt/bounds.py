@@ -9,6 +9,10 @@ LATENCY_MS: Final = 120
 ADMIT_S: Final = 0.25
 """How long a handshake waits for its key's verification: meanwhile libsrt takes in no packet of
 the port, and holds that much back. Encoders try again."""
+KNOCKS_PER_S: Final = 20.0
+KNOCKS_BURST: Final = 40.0
+"""Handshakes that are asked about; more are told to try again without a look at their key, so that
+a crowd at the door takes no time from who is on."""
 MESSAGE_BYTES_MAX: Final = 1_456
 """What live mode sends in one packet."""
 READ_MESSAGES: Final = 256

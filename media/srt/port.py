@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from media.rtp.retransmission import TokenBucket
 from media.srt import bounds
 from media.srt.library import Library, SrtError
 
@@ -51,6 +52,8 @@ class SrtPort:
         self._poll = 0
         self._closing: deque[int] = deque()
         """Connections to be ended, by the port's thread."""
+        self._knocks = TokenBucket(bounds.KNOCKS_PER_S, bounds.KNOCKS_BURST)
+        """Used by libsrt's one thread of the port alone."""
         self._is_stopping = threading.Event()
         self._held_bytes = 0
         """Read and not yet taken by the loop."""
@@ -82,7 +85,7 @@ class SrtPort:
     # --- on libsrt's threads, and on ours ---------------------------------------------------------
 
     def _ask(self, handle: int, address: str, stream_id: str) -> int:
-        if self._is_stopping.is_set():
+        if self._is_stopping.is_set() or not self._knocks.take(self._now_ms()):
             return TRY_AGAIN
         asked = asyncio.run_coroutine_threadsafe(
             _status(self._listener.knocked(handle, address, stream_id)), self._loop

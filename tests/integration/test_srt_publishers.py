@@ -1,6 +1,8 @@
 """Real FFmpeg publishes by SRT: beside RTMP, with wrong keys, killed and begun anew."""
 
 import asyncio
+import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.conftest import free_ports
 from tests.engine_settings import settings_of
 from tests.integration.test_rtmp_publishers import ffmpeg
 from tests.integration.test_rtmp_to_whep import Listening, watch
+from tests.srt_client import SrtPublisher
 from tests.waiting import until
 
 
@@ -148,6 +151,26 @@ async def test_a_publisher_goes_over_from_rtmp_to_srt(tmp_path: Path) -> None:
                 if isinstance(e, ClockMoved) and e.event.kind == "clock.epoch.closed"
             ]
             assert reasons == ["engine_switch"]
+
+
+async def test_junk_and_a_crowd_at_the_door_cost_a_running_stream_nothing(tmp_path: Path) -> None:
+    async with studio(tmp_path) as s, by_srt(s.srt("demo")):
+        await s.packaged("demo")
+        port, noise = s.engines.srt.port, random.Random(7)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as junk:
+            for _ in range(2_000):
+                # With the first bit set it is a control packet, a handshake by its type.
+                head = noise.choice((b"", b"\x80\x00\x00\x00", b"\x00\x00\x00\x01"))
+                junk.sendto(head + noise.randbytes(noise.randrange(64)), ("127.0.0.1", port))
+        address = f"srt://127.0.0.1:{port}?streamid=publish%3Ademo%3Awrong"
+        crowd = [SrtPublisher(address) for _ in range(60)]
+        refused = await asyncio.gather(
+            *(caller.publish() for caller in crowd), return_exceptions=True
+        )
+        assert all(isinstance(outcome, ConnectionError) for outcome in refused)
+        await asyncio.gather(*(caller.close() for caller in crowd))
+        assert s.engines.publishing() == ["demo"]
+        assert s.kinds("demo").count("clock.epoch.opened") == 1
 
 
 async def test_another_codec_is_let_go(tmp_path: Path) -> None:
