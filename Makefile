@@ -5,6 +5,8 @@
 # make simulation  300 seeded worlds with everything in memory, and the bugs that they must find
 # make faults  250,000 requests, 50,000 of them gifts, while everything is being killed, and a
 #              checker; workers that sleep; 100 battles at once; fifty hands in one wallet
+# make sync    events on the right frame, measured from the pixels in Chromium; SYNC=glass measures
+#              glass to glass
 # make faults-full  a million gifts and 500 kills: it takes an hour
 
 SHELL  := /bin/bash
@@ -14,7 +16,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check
 WEB    := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: demo test test-pure test-engines simulation check lint bench faults faults-full install dev format clean
+.PHONY: demo test test-pure test-engines simulation check lint bench sync faults faults-full install dev format clean
 
 demo: $(VENV)/.installed
 	@exec $(BIN)/engagement demo
@@ -48,6 +50,11 @@ bench: $(VENV)/.dev
 simulation: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation --seeds 300 $(SIMULATION)
 	$(BIN)/python -m tests.simulation --mutants
+
+sync: $(VENV)/.dev
+	@scripts/test-packages
+	@$(BIN)/engagement prepare
+	$(BIN)/python -m tests.sync $(SYNC)
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults everything $(FAULTS)

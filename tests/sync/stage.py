@@ -91,6 +91,37 @@ class Stage:
             ids.append(await self.comment())
         return ids
 
+    async def give(self, gift: str) -> dict[str, Any]:
+        """A gift from somebody with coins; the fact of it."""
+        deposit = {"id": str(uuid.uuid4()), "coins": 10_000}
+        service = {"X-User": "platform", "X-Role": "service"}
+        url = f"{self.gateway}/v1/accounts/giver/deposits"
+        async with self._http.post(url, json=deposit, headers=service) as answer:
+            answer.raise_for_status()
+        event_id = str(uuid.uuid4())
+        request = {"id": event_id, "type": "gift.send", "data": {"gift": gift, "count": 1}}
+        url = f"{self.gateway}/v1/rooms/{self.room}/events"
+        headers = {"X-User": "giver", "Prefer": "wait=10"}
+        async with self._http.post(url, json=request, headers=headers) as answer:
+            [result] = (await answer.json())["results"]
+        if result["status"] != "paid":
+            raise RuntimeError(f"the gift was not paid: {result}")
+
+        async def told() -> dict[str, Any] | None:
+            url = f"{self.gateway}/v1/rooms/{self.room}/timeline?types=gift.sent&limit=500"
+            async with self._http.get(url) as answer:
+                items: list[dict[str, Any]] = (await answer.json())["items"]
+            return next((each for each in items if each["causationid"] == event_id), None)
+
+        found = await until(told, "the gift's fact")
+        assert found is not None
+        return found
+
+    async def playlist(self) -> str:
+        """The live playlist."""
+        async with self._http.get(f"{self.media}/v1/rooms/{self.room}/hls/index.m3u8") as answer:
+            return await answer.text()
+
     async def timeline(self) -> list[dict[str, Any]]:
         """The room's comments, by stamp."""
         items: list[dict[str, Any]] = []
