@@ -12,6 +12,9 @@ _HEAD: Final = (
     "|---|---|---|---|---|---|---|",
 )
 
+ORIGIN_MS_MAX: Final = 3.0
+"""Burned-in times and stamps are whole ms, RTP timestamps and anchors are rounded, too."""
+
 
 def report(result: Result) -> list[str]:
     """Lines of Markdown."""
@@ -55,6 +58,10 @@ def failures(result: Result) -> list[str]:
             found.append(f"{viewer}: p99 {made.p99_ms:.1f} ms is over {TARGET_P99_MS} ms")
         if viewer != "vod" and made.count < 0.9 * result.asked:
             found.append(f"{viewer}: only {made.count} of {result.asked} released at its playhead")
+    for name, began_ms in result.origins.items():
+        # A whole number of frames that the server has missed of a take is no error of its clock.
+        if abs(began_ms - round(began_ms / FRAME_MS) * FRAME_MS) > ORIGIN_MS_MAX:
+            found.append(f"take/epoch {name}: media time 0 is at {began_ms:.1f} ms")
     apart = figures.frames_apart(result.live)
     far = sum(count for frames, count in apart.items() if frames > 1)
     if far > 0.01 * sum(apart.values()):

@@ -11,7 +11,7 @@ from playwright.async_api import Page
 from tests.sync import figures
 from tests.sync.clocks import DRIFT_PPM
 from tests.sync.figures import Error
-from tests.sync.stage import Stage
+from tests.sync.stage import WEBRTC_DELAY_MS, Stage
 from tests.waiting import until
 
 STEP_MS: Final = 1_300.0
@@ -40,12 +40,20 @@ class Result(Struct):
         return [one for viewer, each in self.errors.items() if viewer != "vod" for one in each]
 
 
-async def run_live(stage: Stage, events: int, per_s: float, *, wrong_clocks: bool) -> Result:
+async def run_live(
+    stage: Stage,
+    events: int,
+    per_s: float,
+    *,
+    wrong_clocks: bool,
+    delay_ms: int = WEBRTC_DELAY_MS,
+) -> Result:
     """Events on two WebRTC viewers and one of LL-HLS; in the middle the host publishes anew, and
-    with `wrong_clocks` its clock is set and drifts in the last third."""
+    with `wrong_clocks` its clock is set and drifts in the last third. `delay_ms` is what WebRTC
+    viewers ask of their jitter buffers."""
     pages = {
-        "webrtc": await stage.watch("webrtc"),
-        "webrtc, another": await stage.watch("webrtc"),
+        "webrtc": await stage.watch("webrtc", delay_ms),
+        "webrtc, another": await stage.watch("webrtc", delay_ms),
         "ll-hls": await stage.watch("hls"),
     }
     part = events // 3

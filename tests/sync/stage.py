@@ -156,7 +156,7 @@ class Stage:
         await page.add_script_tag(path=self._script)
         return page
 
-    async def watch(self, transport: str) -> Page:
+    async def watch(self, transport: str, delay_ms: int = WEBRTC_DELAY_MS) -> Page:
         """A viewer; returns when it sees frames and knows their media time."""
         page = await self._page()
         options = {
@@ -165,7 +165,7 @@ class Stage:
             "room": self.room,
             "user": f"eyes-{uuid.uuid4().hex[:6]}",
             "transport": transport,
-            "delayMs": WEBRTC_DELAY_MS,
+            "delayMs": delay_ms,
         }
         await page.evaluate("(options) => watch(options)", options)
 

@@ -15,6 +15,10 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.engines]
 
+DELAY_MS = 300
+"""More than `make sync` asks for: the suite runs on machines that have other things to do, and an
+event that comes after its frame has no frame to be released on."""
+
 
 @pytest_asyncio.fixture(scope="module")
 async def room(instance: Instance) -> AsyncIterator[Stage]:
@@ -25,14 +29,16 @@ async def room(instance: Instance) -> AsyncIterator[Stage]:
 async def test_events_are_released_on_the_first_frame_that_is_due_also_after_a_republish(
     room: Stage,
 ) -> None:
-    result = await run_live(room, 40, 8.0, wrong_clocks=False)
+    result = await run_live(room, 40, 8.0, wrong_clocks=False, delay_ms=DELAY_MS)
     for viewer, found in result.errors.items():
         made = figures.summary(found)
         print(viewer, made, dict(result.reasons[viewer]))
         # What is stamped between two takes has no frame; everything else has.
         assert made.count >= 36, viewer
         assert made.earliest_ms > -2.0, f"{viewer} showed an event before its frame"
-        assert made.first_share >= 0.95, viewer
+        by_playhead = [one for one in found if one.reason == "playhead"]
+        assert len(by_playhead) >= 20, f"{viewer}: events come after their frames"
+        assert all(one.is_first for one in by_playhead), viewer
         assert made.p50_ms <= FRAME_MS, viewer
     assert all(abs(began_ms) < 2 for began_ms in result.origins.values()), result.origins
 
