@@ -8,8 +8,9 @@ import httpx
 import structlog
 
 from engagement.crowd.clients import Poster, Viewer, headers_of
+from engagement.host_video.delight import react
 from engagement.host_video.encoder import sound_loop
-from engagement.host_video.picture import JUNO, MIKA, REACTION_MS, HostPicture, Look, Reaction
+from engagement.host_video.picture import JUNO, MIKA, HostPicture, Look, Reaction
 from engagement.host_video.take import Take
 from engagement.settings import Settings
 
@@ -64,12 +65,9 @@ class HostVideo:
         log.warning("host_video.ended", room=self._room, take=take.number)
 
     def _see(self, event: dict[str, Any]) -> None:
-        """A gift: be delighted; not anew while we are."""
-        if event["type"] != "gift.sent" or self._take is None:
-            return
-        at_ms = self._take.pictures.at_ms
-        if self._reaction is None or at_ms - self._reaction.at_ms >= REACTION_MS:
-            self._reaction = Reaction(at_ms, f"Thanks {event.get('actorid', '')}!")
+        if self._take is not None:
+            at_ms = self._take.pictures.at_ms
+            self._reaction = react(self._reaction, event, at_ms) or self._reaction
 
 
 async def run_hosts(settings: Settings) -> None:

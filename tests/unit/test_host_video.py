@@ -1,5 +1,7 @@
 """The demo's hosts: a clock that is read off the picture, a face that reacts, packets that play."""
 
+from typing import Any
+
 import av
 import pytest
 from hypothesis import given
@@ -7,9 +9,18 @@ from hypothesis import strategies as st
 
 from engagement.host_video import burned_clock
 from engagement.host_video.burned_clock import BLACK, CELLS, WHITE, Burned
+from engagement.host_video.delight import CALM_MS, react
 from engagement.host_video.encoder import FPS, GOP_FRAMES, PictureEncoder, sound_loop
 from engagement.host_video.lettering import STROKES
-from engagement.host_video.picture import FLASH_MS, HEIGHT, MIKA, WIDTH, HostPicture, Reaction
+from engagement.host_video.picture import (
+    FLASH_MS,
+    HEIGHT,
+    MIKA,
+    REACTION_MS,
+    WIDTH,
+    HostPicture,
+    Reaction,
+)
 
 CELL = WIDTH // CELLS
 
@@ -74,6 +85,20 @@ def test_a_gift_lights_the_picture_up_for_a_moment(picture: HostPicture) -> None
     after = picture.frame(1_000 + FLASH_MS, 0, reaction)
     assert brightness(at_once) > brightness(before) + 30
     assert abs(brightness(after) - brightness(before)) < 10
+
+
+def gift(tier: int) -> dict[str, Any]:
+    return {"type": "gift.sent", "actorid": "emi", "data": {"tier": tier}}
+
+
+def test_a_host_is_delighted_by_large_gifts_and_now_and_then_by_small_ones() -> None:
+    first = react(None, gift(1), 1_000.0)
+    assert first == Reaction(1_000.0, "Thanks emi!")
+    assert react(first, gift(1), 1_000.0 + CALM_MS - 1) is None
+    assert react(first, gift(1), 1_000.0 + CALM_MS) is not None
+    assert react(first, gift(2), 1_000.0 + REACTION_MS - 1) is None, "one at a time"
+    assert react(first, gift(2), 1_000.0 + REACTION_MS) is not None
+    assert react(None, {"type": "comment.posted"}, 0.0) is None
 
 
 def test_the_hosts_sound_is_opus_of_twenty_milliseconds_each() -> None:
