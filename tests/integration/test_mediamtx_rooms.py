@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from engagement.domain.limits import ANCHOR_STEP_MS
 from media.engine import EngineLost, PlayRequest
@@ -52,6 +53,12 @@ class Studio:
             return now is not None and now.epoch == number and room in self.engines.publishing()
 
         await until(begun, f"epoch {number} of {room}")
+
+    async def anchored(self, room: str, times: int) -> None:
+        async def so() -> bool:
+            return len(self.engines.clock.recent(room)) >= times
+
+        await until(so, f"{times} anchors of {room}")
 
     async def silent(self) -> None:
         async def so() -> bool:
@@ -114,6 +121,9 @@ async def test_the_clock_is_that_of_the_playlists_dates(tmp_path: Path) -> None:
         first = s.engines.clock.recent("demo")[0]
         assert placed is not None
         dated_ms = first.wall_ms - first.pts_ms + placed.pts_ms
+        await s.anchored("demo", 2)
+        last = s.engines.clock.recent("demo")[-1]
+        assert last.wall_ms - first.wall_ms == pytest.approx(last.pts_ms - first.pts_ms, abs=1)
         error_ms = abs(dated_ms - path.began_s * 1000 - 2_000)
         assert error_ms <= placed.uncertainty_ms + ANCHOR_STEP_MS
 

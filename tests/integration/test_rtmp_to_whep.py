@@ -28,6 +28,7 @@ class Listening(Viewer):
         super().__init__()
         self.newest: dict[str, int] = {}
         self.packets = {"video": 0, "audio": 0}
+        self.steps: dict[str, set[int]] = {"video": set(), "audio": set()}
         self.reports: dict[str, tuple[float, int]] = {}
         for receiver in self.connection.getReceivers():
             self._overhear(receiver)
@@ -36,6 +37,8 @@ class Listening(Viewer):
         kind, on_rtp, on_rtcp = receiver._RTCRtpReceiver__kind, *_handlers(receiver)
 
         async def rtp(packet: Any, arrival_time_ms: int) -> None:
+            if kind in self.newest:
+                self.steps[kind].add(packet.timestamp - self.newest[kind])
             self.newest[kind] = packet.timestamp
             self.packets[kind] += 1
             await on_rtp(packet, arrival_time_ms)
@@ -108,6 +111,7 @@ async def test_a_stream_by_rtmp_is_seen_and_heard_over_webrtc_on_the_rooms_clock
         viewer = await watch(engines, "demo")
         try:
             await viewer.hears_and_sees()
+            assert viewer.steps["audio"] == {960}, "20 ms of 48 kHz each"
             # Sound waits for a packet of the encoder's, and for the transcoder's.
             assert abs(viewer.server_ms("video") - viewer.server_ms("audio")) < 150
             placed = engines.clock.from_rtp("demo", "video", viewer.newest["video"])

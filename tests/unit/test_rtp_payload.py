@@ -8,7 +8,9 @@ from media.rtp.depayload import START_CODE, FrameAssembler, is_key_start
 from media.rtp.payload import PAYLOAD_BYTES_MAX, h264_payloads, h264_profile
 from tests.unit.encoded import h264
 
-_BODIES = st.binary(max_size=3_000).map(lambda body: body.replace(b"\0", b"\1") + b"\x80")
+_BODIES = st.tuples(st.binary(min_size=1, max_size=20), st.integers(0, 200)).map(
+    lambda made: (made[0] * made[1]).replace(b"\0", b"\1") + b"\x80"
+)
 
 
 def annex_b(units: list[bytes]) -> bytes:
@@ -23,6 +25,15 @@ def test_any_units_survive_the_way_through_packets(parts: list[tuple[int, bytes]
     assembled = FrameAssembler("h264").assemble(payloads)
     assert assembled is not None
     assert split_annex_b(assembled[0]) == units
+
+
+def test_a_unit_at_the_bound_goes_whole_and_one_byte_more_in_fragments() -> None:
+    for size, packets in ((PAYLOAD_BYTES_MAX, 1), (PAYLOAD_BYTES_MAX + 1, 2), (3_000, 3)):
+        unit = b"\x41" + b"\x80" * (size - 1)
+        payloads = h264_payloads(annex_b([unit]))
+        assert len(payloads) == packets
+        assembled = FrameAssembler("h264").assemble(payloads)
+        assert assembled is not None and split_annex_b(assembled[0]) == [unit]
 
 
 def test_an_encoders_frames_survive_and_key_frames_are_seen() -> None:
