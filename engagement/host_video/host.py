@@ -58,7 +58,7 @@ class HostVideo:
         log.info("host_video.live", room=self._room, take=take.number)
         self._take, self._reaction = take, None
         try:
-            await take.over.wait()
+            await take.until_over()
         finally:
             self._take = None
             await take.close()

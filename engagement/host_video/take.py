@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -29,6 +31,9 @@ from media.webrtc.aiortc_private import hear_key_frame_requests, report_capture_
 LATE_S_MAX: Final = 0.5
 """Frames that are later than this are left out: the machine slept, or has too much to do."""
 HTTP_TIMEOUT_S: Final = 10.0
+SILENCE_S_MAX: Final = 3.0
+"""Receivers report every second. ICE notices only after half a minute that nobody is there."""
+LOOK_S: Final = 0.5
 KEY_FRAME_FRAMES_MIN: Final = 8
 """Between key frames that are asked for: a crowd of new viewers costs one."""
 
@@ -185,6 +190,23 @@ class Take:
         except BaseException:
             await connection.close()
             raise
+
+    async def until_over(self) -> None:
+        """Return when the connection has ended, or nobody has reported to us for a while."""
+        heard: datetime | None = None
+        heard_s = time.monotonic()
+        while not self.over.is_set() and time.monotonic() - heard_s < SILENCE_S_MAX:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.over.wait(), LOOK_S)
+            newest = await self._newest_report()
+            if newest != heard:
+                heard, heard_s = newest, time.monotonic()
+
+    async def _newest_report(self) -> datetime | None:
+        """When the receiver last reported; None before it has."""
+        stats = await self._connection.getStats()
+        reports = [one.timestamp for one in stats.values() if one.type == "remote-inbound-rtp"]
+        return max(reports, default=None)
 
     async def close(self) -> None:
         """End the publication, and say so if anybody is there to hear it."""
