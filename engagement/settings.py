@@ -25,6 +25,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the gateway and media listen on.")
     port: int = Field(8080, ge=1, le=65535, description="Gateway port.")
     media_port: int = Field(8081, ge=1, le=65535, description="Media process port.")
+    media_url: str = Field(
+        "",
+        pattern=r"^(https?://[A-Za-z0-9.\[\]:-]+)?$",
+        description="Where browsers reach the media process, https://media.example.com; empty: at "
+        "the pages' own host, on the media port.",
+    )
 
     kafka: str = Field("", description="Bootstrap servers; empty starts the embedded broker.")
     kafka_port: int = Field(19092, ge=1024, le=32767, description="Embedded broker port.")

@@ -7,16 +7,18 @@ address can only ever name a file that was there: there is no path to traverse.
 import gzip
 import hashlib
 import mimetypes
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 from typing import Final
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from engagement import settings
 from engagement.domain.names import is_room_id
+from engagement.settings import Settings, settings
 
 STATIC_DIR: Final = Path(__file__).parent / "static"
 
@@ -26,14 +28,15 @@ _REVALIDATE: Final = "no-cache"
 _GZIP_BYTES_MIN: Final = 1_024
 """Below this the gzip header eats the gain."""
 
-SECURITY_HEADERS: Final = {
+_POLICY: Final = (
     # Trusted Types: in browsers that have them, no string can become HTML or script at all.
-    "content-security-policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "object-src 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-    ),
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "object-src 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+SECURITY_HEADERS: Final = {
+    "content-security-policy": _POLICY,
     "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "permissions-policy": "camera=(self), microphone=(self), geolocation=()",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
@@ -65,13 +68,15 @@ class Pages:
 
     def __init__(self, directory: Path = STATIC_DIR) -> None:
         self._directory = directory
-        self._index: dict[str, _File] = {}
+        self._template = ""
+        self._index: dict[tuple[str, str], _File] = {}
         self._assets: dict[str, _File] = {}
         self._built_ns = 0
         self._lock = Lock()
 
-    def index(self, auth: str) -> _File | None:
-        """The document for this way of signing in; None when the pages are not built."""
+    def index(self, auth: str, media: str = "") -> _File | None:
+        """The document for this way of signing in, whose pages find the media process at `media`;
+        None when the pages are not built."""
         with self._lock:
             try:
                 built_ns = (self._directory / "index.html").stat().st_mtime_ns
@@ -80,7 +85,10 @@ class Pages:
             if built_ns != self._built_ns:
                 self._load()
                 self._built_ns = built_ns
-            return self._index.get(auth)
+            if (auth, media) not in self._index:
+                made = self._template.replace("%AUTH%", auth).replace("%MEDIA%", media)
+                self._index[auth, media] = _file(made.encode(), "index.html")
+            return self._index[auth, media]
 
     def asset(self, name: str) -> _File | None:
         """An asset by its name; None when there is none."""
@@ -88,11 +96,8 @@ class Pages:
         return self._assets.get(name)
 
     def _load(self) -> None:
-        template = (self._directory / "index.html").read_text(encoding="utf-8")
-        self._index = {
-            auth: _file(template.replace("%AUTH%", auth).encode(), "index.html")
-            for auth in ("dev", "jwt")
-        }
+        self._template = (self._directory / "index.html").read_text(encoding="utf-8")
+        self._index = {}
         self._assets = {
             path.name: _file(path.read_bytes(), path.name)
             for path in (self._directory / "assets").iterdir()
@@ -104,12 +109,14 @@ def mount_pages(app: FastAPI, directory: Path = STATIC_DIR) -> None:
     pages = Pages(directory)
 
     def document(request: Request) -> Response:
-        file = pages.index(_auth_of(request.app))
+        known = _settings_of(request.app)
+        media = known.media_url or f":{known.media_port}"
+        file = pages.index(known.auth, media)
         if file is None:
             return Response(_NOT_BUILT, 503, SECURITY_HEADERS, "text/html; charset=utf-8")
         room = request.path_params.get("room")
         status = 200 if room is None or is_room_id(room) else 404
-        return _answer(request, file, _REVALIDATE, status)
+        return _answer(request, file, _REVALIDATE, status, _policy(media))
 
     def asset(name: str, request: Request) -> Response:
         file = pages.asset(name)
@@ -122,10 +129,19 @@ def mount_pages(app: FastAPI, directory: Path = STATIC_DIR) -> None:
     app.add_api_route("/static/{name}", asset, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _auth_of(app: FastAPI) -> str:
+def _settings_of(app: FastAPI) -> Settings:
     gateway = getattr(app.state, "gateway", None)
-    auth: str = settings.settings().auth if gateway is None else gateway.settings.auth
-    return auth
+    return settings() if gateway is None else gateway.settings
+
+
+def _policy(media: str) -> dict[str, str]:
+    """Pages may also ask the media process, and play what they have put together from it.
+
+    `data:` is an empty track by which hls.js clears another.
+    """
+    source = f"*{media}" if media.startswith(":") else media
+    allowed = f"; connect-src 'self' {source}; media-src 'self' blob: data: {source}"
+    return {"content-security-policy": _POLICY + allowed}
 
 
 def _file(content: bytes, name: str) -> _File:
@@ -141,10 +157,20 @@ def _etag(content: bytes) -> str:
     return f'W/"{hashlib.sha256(content).hexdigest()[:24]}"'
 
 
-def _answer(request: Request, file: _File, cache: str, status: int = 200) -> Response:
+def _answer(
+    request: Request,
+    file: _File,
+    cache: str,
+    status: int = 200,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
     headers = {
-        **SECURITY_HEADERS, "cache-control": cache, "etag": file.etag, "vary": "accept-encoding",
-    }  # fmt: skip
+        **SECURITY_HEADERS,
+        **more,
+        "cache-control": cache,
+        "etag": file.etag,
+        "vary": "accept-encoding",
+    }
     asked = request.headers.get("if-none-match", "")
     if status == 200 and file.etag in (tag.strip() for tag in asked.split(",")):
         return Response(None, 304, headers)

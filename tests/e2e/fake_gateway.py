@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvicorn
@@ -24,6 +24,7 @@ from engagement.domain import events
 from engagement.domain.events import Decided, rfc3339
 from engagement.domain.media_time import Stamp
 from engagement.gateway.pages import mount_pages
+from engagement.settings import Settings
 from tests.e2e.fake_money import FakeBattle, FakeMoney
 
 EPOCH_BEGAN_S_AGO = 60
@@ -42,7 +43,7 @@ class Visitor:
 class FakeGateway:
     """One room, `demo`, that is live since a minute."""
 
-    def __init__(self, static: Path, port: int, *, auth: str = "dev") -> None:
+    def __init__(self, static: Path, port: int, *, auth: Literal["dev", "jwt"] = "dev") -> None:
         self.port = port
         self.room = {"room": "demo", "title": "Fake room", "host": "ana", "status": "open"}
         self.online, self.likes = 7, 100
@@ -62,7 +63,9 @@ class FakeGateway:
         began_ms = time.time() * 1000 - EPOCH_BEGAN_S_AGO * 1000
         self.anchors = [_anchor(1, began_ms, 0.0)]
         self._app = FastAPI()
-        self._app.state.gateway = SimpleNamespace(settings=SimpleNamespace(auth=auth))
+        self._app.state.gateway = SimpleNamespace(
+            settings=Settings(auth=auth, media_url=f"http://127.0.0.1:{port}")
+        )
         self._routes()
         mount_pages(self._app, static)
         config = uvicorn.Config(self._app, port=port, log_level="warning", ws="websockets-sansio")

@@ -11,6 +11,8 @@ export interface MediaTime {
 
 /** 32 anchors are 160 s: the player that is furthest behind live still finds its own. */
 const ANCHORS_MAX = 32;
+/** No frame that comes by RTP is so late. A wrong epoch puts it hours away, as a rule. */
+const RTP_AWAY_MS_MAX = 30_000;
 /** Offsets are taken from the quickest of this many exchanges. */
 const SAMPLES_MAX = 16;
 /** 200 ppm between two clocks are 12 ms in a minute. */
@@ -100,6 +102,26 @@ export class MediaClock {
     const { epoch, pts_ms: ptsMs } = holding;
     if (holding.ended === true) return { epoch, ptsMs, isEnd: true };
     return { epoch, ptsMs: ptsMs + (serverMs - frameMs(holding)) };
+  }
+
+  /**
+   * Media time of the frame with this RTP timestamp (32 bits, wrapping: RFC 3550, section 5.1)
+   * that was on air about `serverMs`. Publishers begin their timestamps anywhere, so the epoch is
+   * the one in which the frame lies near that time; null when it does in none.
+   */
+  ofRtp(rtp: number, serverMs: number): MediaTime | null {
+    let found: MediaTime | null = null;
+    let awayMs = RTP_AWAY_MS_MAX;
+    for (const anchor of this.#anchors) {
+      const ptsMs = anchor.pts_ms + (((rtp - anchor.rtp) | 0) / anchor.rate) * 1000;
+      const away = Math.abs(frameMs(anchor) + (ptsMs - anchor.pts_ms) - serverMs);
+      // Of one epoch the nearest anchor counts, which is the last one here that is not later.
+      const isBetter = found?.epoch === anchor.epoch ? anchor.pts_ms <= ptsMs : away < awayMs;
+      if (!isBetter || away >= RTP_AWAY_MS_MAX) continue;
+      found = { epoch: anchor.epoch, ptsMs };
+      awayMs = away;
+    }
+    return found;
   }
 
   /**

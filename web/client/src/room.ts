@@ -146,7 +146,9 @@ export class Room extends Emitter<RoomEvents> {
       this.#report(release);
       released(release);
     };
-    const track = new Track(playhead, deliver, this.#environment, this.#options);
+    const track = new Track(playhead, deliver, this.#environment, this.#options, (closed) =>
+      this.#tracks.delete(closed),
+    );
     this.#tracks.add(track);
     return track;
   }

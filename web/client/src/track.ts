@@ -24,13 +24,16 @@ export class Track {
   #released: (release: Release<LiveEvent>) => void;
   #timer: unknown = null;
   #errorsMs: number[] = [];
+  #closed: (track: Track) => void;
 
   constructor(
     playhead: Playhead | null,
     released: (release: Release<LiveEvent>) => void,
     environment: Environment,
     options: SchedulerOptions = {},
+    closed: (track: Track) => void = () => undefined,
   ) {
+    this.#closed = closed;
     this.playhead = playhead;
     this.#released = released;
     this.#environment = environment;
@@ -76,6 +79,7 @@ export class Track {
   close(): void {
     this.#environment.clearTimeout(this.#timer);
     this.#scheduler.reset();
+    this.#closed(this);
   }
 
   #sleep(): void {

@@ -45,6 +45,33 @@ describe("the server's clock", () => {
   });
 });
 
+describe("the media time of an RTP timestamp", () => {
+  test("runs from the anchor, also over the end of 32 bits and back", () => {
+    const clock = new MediaClock();
+    assert.equal(clock.ofRtp(0, 0), null);
+    clock.observe(anchor({ rtp: 2 ** 32 - 90, pts_ms: 500, wall_ms: 10_000 }));
+    assert.deepEqual(clock.ofRtp(90 * 99, 10_100), { epoch: 1, ptsMs: 600 });
+    assert.deepEqual(clock.ofRtp(2 ** 32 - 90 * 101, 9_900), { epoch: 1, ptsMs: 400 });
+  });
+
+  test("is of the epoch in which the frame was on air about then", () => {
+    const clock = new MediaClock();
+    clock.observe(anchor({ epoch: 1, rtp: 1_000_000, pts_ms: 60_000, wall_ms: 60_000 }));
+    clock.observe(anchor({ epoch: 2, rtp: 3_000_000_000, pts_ms: 0, wall_ms: 62_000 }));
+    assert.deepEqual(clock.ofRtp(1_000_000 + 90 * 1_500, 62_100), { epoch: 1, ptsMs: 61_500 });
+    assert.deepEqual(clock.ofRtp(3_000_000_000 + 90 * 40, 62_100), { epoch: 2, ptsMs: 40 });
+    assert.equal(clock.ofRtp(2_000_000_000, 62_100), null, "of no publisher that is known");
+  });
+
+  test("goes by the nearest anchor of an epoch, so a drift does not add up", () => {
+    const clock = new MediaClock();
+    clock.observe(anchor({ rtp: 0, pts_ms: 0, wall_ms: 0 }));
+    clock.observe(anchor({ rtp: 90 * 5_000, pts_ms: 5_001, wall_ms: 5_000 }));
+    assert.deepEqual(clock.ofRtp(90 * 5_010, 5_020), { epoch: 1, ptsMs: 5_011 });
+    assert.deepEqual(clock.ofRtp(90 * 4_000, 5_020), { epoch: 1, ptsMs: 4_000 });
+  });
+});
+
 describe("the media clock", () => {
   test("runs from its anchor", () => {
     const clock = new MediaClock();

@@ -1,5 +1,5 @@
 /** One viewer's screen: a player, and the events that its playhead has released. */
-import { battleOf, foldBattle, isBattleEvent, verdict, type Battle, type Echo, type LiveEvent, type MediaTime, type Playhead, type Release, type SenderCoins, type Snapshot, type Track } from "@live-engagement/client";
+import { battleOf, foldBattle, isBattleEvent, verdict, type Battle, type Echo, type LiveEvent, type MediaTime, type Playhead, type Release, type Room, type SenderCoins, type Snapshot, type Track } from "@live-engagement/client";
 import { giftImage } from "./art.js";
 import type { GiftLook } from "./banners.js";
 import { BattleBar } from "./battle-bar.js";
@@ -25,8 +25,17 @@ export interface PaneOptions {
   isOwn?: (id: string) => boolean;
   /** Server time at which the frame on screen was the newest; null where nobody knows. */
   serverMs?: (position: MediaTime) => number | null;
+  /** How long ago the frame on screen was the newest, in ms; null where nobody knows. */
+  behindMs?: (position: MediaTime) => number | null;
   openBoard?: () => void;
 }
+
+/** What a player is doing that shows no picture yet. */
+const STATES: Record<string, string> = {
+  connecting: "connecting…",
+  waiting: "waiting for the host…",
+  full: "no room here, trying HLS…",
+};
 
 /** The room at a moment, for the playhead that gets there. */
 interface Arriving {
@@ -38,6 +47,10 @@ export class Pane {
   readonly root: HTMLElement;
   readonly comments: CommentList;
   #player: HTMLCanvasElement;
+  #video: HTMLVideoElement | null = null;
+  #title = el("h2");
+  #subtitle = el("p");
+  #sound = el("button", { type: "button", class: "sound", hidden: true, "aria-pressed": "false" }, "Sound off");
   #stage: Stage;
   #gifts: GiftLayer;
   #battleBar: BattleBar;
@@ -66,6 +79,7 @@ export class Pane {
     this.root = el(
       "section",
       { class: "pane", "data-pane": "synthetic", "data-delay-ms": options.delayMs, "aria-label": options.title },
+      el("div", { class: "backdrop", "aria-hidden": "true" }, el("i"), el("i")),
       this.#player,
       this.#head(options),
       this.#battleBar.root,
@@ -80,6 +94,38 @@ export class Pane {
   attach(playhead: Playhead, track: Track): void {
     this.#playhead = playhead;
     this.#track = track;
+  }
+
+  /** Show real video in the place of the drawn host; the element that plays it. */
+  showVideo(transport: "webrtc" | "hls", title: string): HTMLVideoElement {
+    this.#video?.remove();
+    const video = (this.#video = el("video", { class: "video", "data-transport": transport, autoplay: true, playsinline: true }));
+    video.muted = true; // Or no browser lets it begin by itself.
+    this.#player.before(video);
+    this.#player.removeAttribute("data-transport");
+    this.#stage.isOverVideo = true;
+    this.root.dataset["pane"] = transport;
+    this.root.classList.add("with-video");
+    this.#title.textContent = title;
+    this.setPlaying("connecting");
+    this.#sound.hidden = false;
+    return video;
+  }
+
+  /** Follow another playhead from now on; what waits for the old one waits for this one. */
+  follow(room: Room, playhead: Playhead & { onFrame?: () => void }): void {
+    const waiting = [...(this.#track?.upcoming() ?? [])];
+    this.#track?.close();
+    const track = room.track(playhead, (release) => this.release(release, room.now()));
+    this.attach(playhead, track);
+    for (const event of waiting) track.offer(event);
+    playhead.onFrame = () => track.wake();
+  }
+
+  /** How the player is doing, in words. */
+  setPlaying(state: string): void {
+    this.root.dataset["playing"] = state;
+    if (state !== "playing") this.#subtitle.textContent = STATES[state] ?? state;
   }
 
   /** The room as it was when we came, or came back. */
@@ -172,8 +218,10 @@ export class Pane {
   #drawStats(position: MediaTime | null, nowMs: number): void {
     this.#statsMs = nowMs;
     if (position !== null) {
-      this.#player.dataset["epoch"] = String(position.epoch);
-      this.#player.dataset["playhead"] = String(Math.round(position.ptsMs));
+      const { dataset } = this.#video ?? this.#player;
+      dataset["epoch"] = String(position.epoch);
+      dataset["playhead"] = String(Math.round(position.ptsMs));
+      this.#drawDelay(position);
     }
     const stats = this.#track?.stats();
     if (stats === undefined) return;
@@ -181,11 +229,26 @@ export class Pane {
     this.#error.textContent = stats.errorP50Ms === null ? "–" : duration(stats.errorP50Ms);
   }
 
+  /** How far behind the host this screen is. */
+  #drawDelay(position: MediaTime): void {
+    if (this.#video === null || this.root.dataset["playing"] !== "playing") return;
+    const behindMs = this.#options.behindMs?.(position) ?? null;
+    if (behindMs !== null) this.#subtitle.textContent = `${(Math.max(0, behindMs) / 1000).toFixed(1)} s behind the host`;
+  }
+
   #head({ title, subtitle }: PaneOptions): HTMLElement {
+    this.#title.textContent = title;
+    this.#subtitle.textContent = subtitle;
+    this.#sound.addEventListener("click", () => {
+      if (this.#video === null) return;
+      this.#video.muted = !this.#video.muted;
+      this.#sound.setAttribute("aria-pressed", String(!this.#video.muted));
+      this.#sound.textContent = this.#video.muted ? "Sound off" : "Sound on";
+    });
     return el(
       "header",
       { class: "pane-head" },
-      el("div", { class: "delay" }, el("h2", {}, title), el("p", {}, subtitle)),
+      el("div", { class: "delay" }, this.#title, this.#subtitle, this.#sound),
       el(
         "div",
         { class: "counters" },

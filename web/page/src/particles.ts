@@ -6,6 +6,9 @@ const HEARTS_AT_ONCE_MAX = 14;
 const TOSSED_AT_ONCE_MAX = 8;
 const RISE_MS = 2_600;
 const RAIN_MS = 3_800;
+/** On a picture less high than this things are smaller. */
+const WHOLE_PX = 560;
+const SCALE_MIN = 0.55;
 const TAU = Math.PI * 2;
 const COLORS = ["#ff5c7c", "#ffc66b", "#5ee6d0", "#8b8cff", "#ffffff", "#ff7be0"];
 
@@ -93,7 +96,7 @@ function drawRising(context: CanvasRenderingContext2D, piece: Piece, age: number
   const sway = Math.sin(age * 7 + piece.hue) * 0.015;
   const x = width * (piece.x + piece.drift * age + sway);
   const y = height * (0.86 - 0.66 * (1 - (1 - age) ** 1.7));
-  const size = piece.size * Math.min(1, 0.3 + age * 6);
+  const size = piece.size * Math.min(1, 0.3 + age * 6) * Math.min(1, Math.max(SCALE_MIN, height / WHOLE_PX));
   const alpha = age > 0.55 ? (1 - age) / 0.45 : 1;
   if (piece.image !== null) {
     context.globalAlpha = alpha;

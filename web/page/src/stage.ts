@@ -2,7 +2,8 @@
  * What stands in for the host's video: a picture that is a function of media time alone, so two
  * players at the same playhead show the same frame. The time is burned in, a mark runs round once
  * a second, and every five seconds the host "claps": a ring that is easy to see arrive twice.
- * In a battle the rivals stand beside the host. Hearts, gifts and confetti fly over it.
+ * In a battle the rivals stand beside the host. Hearts, gifts and confetti fly over it. What does not
+ * move, the room behind the host, is the stylesheet's: it is painted once.
  */
 import type { MediaTime } from "@live-engagement/client";
 import { hue, initial, mediaTime } from "./format.js";
@@ -12,8 +13,6 @@ const BARS = 72;
 const RIVAL_BARS = 48;
 const CLAP_EVERY_MS = 5_000;
 const CLAP_MS = 1_100;
-const LIGHTS = 13;
-const LIGHT_PX = 160;
 /** The rivals come and go within this. */
 const DUEL_MS = 700;
 const TAU = Math.PI * 2;
@@ -22,11 +21,12 @@ const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Stage {
   readonly canvas: HTMLCanvasElement;
+  /** The host is on video below: only what flies over it is drawn. */
+  isOverVideo = false;
   #context: CanvasRenderingContext2D;
   #width = 0;
   #height = 0;
   #particles = new Particles();
-  #light = lightSprite();
   #host = "";
   #rivals: readonly string[] = [];
   #duel = 0;
@@ -74,7 +74,7 @@ export class Stage {
     this.#duel = Math.min(1, Math.max(0, this.#duel + (this.#isDuel ? step : -step)));
     this.#context.clearRect(0, 0, this.#width, this.#height);
     const eased = this.#duel * this.#duel * (3 - 2 * this.#duel);
-    this.#drawPicture(position, nowMs, eased);
+    if (!this.isOverVideo) this.#drawPicture(position, nowMs, eased);
     this.#particles.draw(this.#context, this.#width, this.#height, nowMs);
   }
 
@@ -90,8 +90,6 @@ export class Stage {
     const reach = width * 0.245;
     if (position === null) return this.#waiting(middle, y, alone, nowMs);
     const base = (232 + position.epoch * 47) % 360;
-    this.#lights(position.ptsMs / 1000, base);
-    if (duel > 0) this.#ground(middle, duel);
     this.#drawHost(middle - reach * duel, y, radius, position, base, duel);
     if (duel > 0) this.#drawRivals(middle + reach, y, radius, position.ptsMs / 1000, duel);
   }
@@ -104,49 +102,6 @@ export class Stage {
     this.canvas.width = Math.round(box.width * ratio);
     this.canvas.height = Math.round(box.height * ratio);
     this.#context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  }
-
-  /** Lights of the room behind the host, out of focus, drifting slowly. */
-  #lights(seconds: number, base: number): void {
-    const context = this.#context;
-    context.globalCompositeOperation = "lighter";
-    for (let index = 0; index < LIGHTS; index += 1) {
-      const own = index * 2.399;
-      const x = this.#width * (0.5 + 0.56 * Math.sin(own * 1.7 + seconds * 0.021 * (1 + (index % 3))));
-      const y = this.#height * (0.42 + 0.4 * Math.cos(own * 2.3 + seconds * 0.017 * (1 + (index % 4))));
-      const size = Math.min(this.#width, this.#height) * (0.12 + 0.2 * ((index * 7) % 5) / 5);
-      context.globalAlpha = 0.2 + 0.14 * Math.sin(seconds * 0.4 + own);
-      context.drawImage(this.#light[(index + Math.floor(base / 60)) % this.#light.length] as HTMLCanvasElement, x - size / 2, y - size / 2, size, size);
-    }
-    context.globalAlpha = 1;
-    context.globalCompositeOperation = "source-over";
-  }
-
-  /** One half in each side's colour, and the line between them. */
-  #ground(middle: number, duel: number): void {
-    const context = this.#context;
-    const [width, height] = [this.#width, this.#height];
-    const slant = height * 0.09;
-    const half = (from: number, to: number, color: string) => {
-      const wash = context.createLinearGradient(from, 0, to, 0);
-      wash.addColorStop(0, `hsl(${color} / ${0.4 * duel})`);
-      wash.addColorStop(1, `hsl(${color} / ${0.1 * duel})`);
-      context.fillStyle = wash;
-      context.beginPath();
-      context.moveTo(middle + slant, 0);
-      context.lineTo(middle - slant, height);
-      context.lineTo(from, height);
-      context.lineTo(from, 0);
-      context.fill();
-    };
-    half(0, middle + slant, "345 92% 46%");
-    half(width, middle - slant, "212 96% 48%");
-    context.strokeStyle = `rgb(255 255 255 / ${0.3 * duel})`;
-    context.lineWidth = 2;
-    context.beginPath();
-    context.moveTo(middle + slant, 0);
-    context.lineTo(middle - slant, height);
-    context.stroke();
   }
 
   #drawHost(x: number, y: number, radius: number, { epoch, ptsMs }: MediaTime, base: number, duel: number): void {
@@ -296,22 +251,4 @@ function loudness(seconds: number, bar: number, bars: number): number {
     Math.sin(mirrored * 0.21 - seconds * 3.3) * 0.32 +
     Math.sin(mirrored * 1.31 + seconds * 8.7) * 0.18;
   return Math.max(0, Math.min(1, (0.35 + 0.65 * speech) * (0.5 + 0.5 * ripple)));
-}
-
-/** A soft light in each of a few colours, drawn once: a gradient a frame costs more. */
-function lightSprite(): HTMLCanvasElement[] {
-  return [262, 300, 335, 22, 205, 240].map((color) => {
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = LIGHT_PX;
-    const context = canvas.getContext("2d") as CanvasRenderingContext2D;
-    const half = LIGHT_PX / 2;
-    const glow = context.createRadialGradient(half, half, half * 0.1, half, half, half);
-    glow.addColorStop(0, `hsl(${color} 90% 66% / 0.9)`);
-    glow.addColorStop(0.55, `hsl(${color} 90% 58% / 0.55)`);
-    glow.addColorStop(0.7, `hsl(${color} 90% 56% / 0.12)`);
-    glow.addColorStop(1, `hsl(${color} 90% 56% / 0)`);
-    context.fillStyle = glow;
-    context.fillRect(0, 0, LIGHT_PX, LIGHT_PX);
-    return canvas;
-  });
 }

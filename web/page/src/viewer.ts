@@ -4,6 +4,7 @@ import { Board } from "./board.js";
 import { Composer } from "./composer.js";
 import { el } from "./dom.js";
 import { identify } from "./identity.js";
+import { playHls, playWebRtc, whenOnVideo } from "./media.js";
 import { Pane } from "./pane.js";
 import { everyFrame, shell, type Shell } from "./shell.js";
 import { StatusPill } from "./status.js";
@@ -34,6 +35,10 @@ export function showViewer(app: HTMLElement, name: string): void {
         comments: { label: `Comments, ${screen.title}`, isSpoken: index === 0 },
         isOwn: (id) => room?.isOwn(id) ?? false,
         serverMs: (position) => room?.media.serverMs(position) ?? null,
+        behindMs: (position) => {
+          const onAirMs = room?.media.serverMs(position) ?? null;
+          return room === null || onAirMs === null ? null : room.server.at(room.now()) - onAirMs;
+        },
         openBoard: () => board.open(),
       }),
   );
@@ -59,6 +64,12 @@ function watch(
   panes.forEach((pane, index) => {
     const playhead = new SyntheticPlayhead(room, SCREENS[index]?.delayMs ?? 0);
     pane.attach(playhead, room.track(playhead, (release) => pane.release(release, room.now())));
+  });
+  whenOnVideo(room, name, (playlistUrl) => {
+    const [first, second] = panes;
+    if (first !== undefined) playWebRtc(first, room, name);
+    if (second !== undefined) void playHls(second, room, playlistUrl);
+    frame.main.querySelector(".lead")?.replaceChildren("One host, two ways to watch. The same comment appears with the same ", el("b", {}, "frame"), " on both.");
   });
   const tray = new Tray(room, api, user, (text) => composer.tell(text));
   const composer = new Composer(room, user, (taps) => panes.forEach((pane) => pane.cheerOwn(taps, room.now())), tray.opener);
