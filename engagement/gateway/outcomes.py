@@ -99,28 +99,26 @@ class Outcomes:
             waiter.tell(Outcome("paid") if waiter.asked_for(fact) else ID_REUSED)
 
     def refused(self, actor: str, request: str, code: str) -> None:
-        """A gift was refused."""
+        """A gift was refused. The refusal does not say which of two requests with this id it means,
+        the ledger does: it has committed before it told us."""
         key = (actor, request)
         if key not in self._waiting:
             return
-        if code == ID_REUSED.code:
-            # Two requests have this id, and this refusal does not say which of them it means. The
-            # ledger has committed before it told us: what it stored does.
-            task = asyncio.create_task(self._tell_apart(key))
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
-            return
-        for waiter in self._waiting.pop(key):
-            waiter.tell(Outcome("refused", code))
+        task = asyncio.create_task(self._tell_apart(key, code))
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
 
-    async def _tell_apart(self, key: RequestKey) -> None:
+    async def _tell_apart(self, key: RequestKey, code: str) -> None:
         found = await self._settlements.find([key])
-        if found is None or key not in found:
+        if found is None or (key not in found and code == ID_REUSED.code):
             return  # Whoever waits asks again, or hears of it by what is still to come.
-        settled = found[key]
+        settled = found.get(key)
         for waiter in self._waiting.pop(key, ()):
-            same = waiter.mark() == settled.fingerprint
-            waiter.tell(outcome_of(settled) if same else ID_REUSED)
+            if settled is None:
+                waiter.tell(Outcome("refused", code))
+            else:
+                same = waiter.mark() == settled.fingerprint
+                waiter.tell(outcome_of(settled) if same else ID_REUSED)
 
     async def stop(self) -> None:
         """Nobody is told any more."""

@@ -167,10 +167,11 @@ async def test_a_socket_is_told_after_its_ack_in_one_frame_under_the_ids_it_wrot
     results = desk.submit(parsed)
     socket.told.submitted(results)
     desk.tail.sent("ben", gifts[0]["id"].lower())
-    await asyncio.sleep(0)
+    desk.parts.outcomes.refused("cy", gifts[1]["id"], "insufficient_funds")
+    for _ in range(20):
+        await asyncio.sleep(0)
     assert socket.frames == []
     socket.told.acknowledged(results)
-    desk.parts.outcomes.refused("cy", gifts[1]["id"], "insufficient_funds")
     await asyncio.sleep(0)
     assert socket.frames == [
         [

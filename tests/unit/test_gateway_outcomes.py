@@ -45,6 +45,10 @@ class Waiting:
             Decided("gift.sent", request, room, 1, NO_STAMP, data, actor, request)
         )
 
+    async def heard(self) -> bool:
+        """Whether anybody was told anything."""
+        return bool(self.told)
+
     @property
     def outcomes_told(self) -> list[Outcome]:
         return [outcome for _, outcome in self.told]
@@ -66,7 +70,20 @@ async def test_a_paid_gift_is_told_to_all_who_wait_for_it_once(waiting: Waiting)
 async def test_a_refusal_is_told_with_its_code(waiting: Waiting) -> None:
     waiting.expect()
     waiting.outcomes.refused("ben", ID, "insufficient_funds")
+    await until(waiting.heard)
     assert waiting.outcomes_told == [Outcome("refused", "insufficient_funds")]
+
+
+async def test_a_refusal_is_told_to_whoever_it_means_and_not_to_who_reused_its_id(
+    waiting: Waiting,
+) -> None:
+    """The first was refused, and its refusal is read while the second waits."""
+    waiting.expect(count=6)
+    first = Waiter("ben", "kitchen", GiftSend(id=ID, data=GiftOrder("rose", 5)), lambda *_: None)
+    waiting.ledger.stored[first.key] = Settled(first.mark(), "refused", 1, "insufficient_funds")
+    waiting.outcomes.refused("ben", ID, "insufficient_funds")
+    await until(waiting.heard)
+    assert waiting.outcomes_told == [REUSED]
 
 
 async def test_the_same_id_of_somebody_else_is_another_gift(waiting: Waiting) -> None:
