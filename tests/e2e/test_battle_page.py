@@ -57,6 +57,28 @@ async def test_scores_appear_at_each_panes_own_playhead(
     assert ends == [0.6, 1], "the own side comes first"
 
 
+async def test_a_battle_that_began_in_a_tab_in_the_background_is_there_when_it_is_looked_at(
+    page: Page, gateway: FakeGateway
+) -> None:
+    await page.add_init_script(
+        """
+        const draw = window.requestAnimationFrame.bind(window);
+        const waiting = [];
+        let isHidden = true;
+        window.requestAnimationFrame = (drawn) => (isHidden ? waiting.push(drawn) : draw(drawn));
+        window.lookAtIt = () => { isHidden = false; waiting.forEach((drawn) => draw(drawn)); };
+        """
+    )
+    screens = await watch(page, gateway)
+    battle = await begin(gateway)
+    scored = await gateway.tell("battle.scored", battle.score(120, 80))
+    await screens.until_shown([scored])
+    await page.evaluate("window.lookAtIt()")
+    await expect(bar(screens, 1).locator(".pk-clock")).to_have_text(re.compile(r"^0:\d\d$"))
+    for pane in range(2):
+        await expect(side(screens, pane, "demo")).to_have_attribute("data-score", "120")
+
+
 async def test_the_countdown_is_that_of_the_frame_on_screen(
     screens: Screens, gateway: FakeGateway
 ) -> None:

@@ -146,7 +146,9 @@ export class Pane {
 
   /** Show an event: its moment has come. */
   release(release: Release<LiveEvent>, nowMs: number): void {
-    const { event } = release;
+    const { event, position } = release;
+    // Before the event: a tab in the background draws nothing, and this may be our first moment.
+    if (position !== null) this.#arrive(position, nowMs);
     const isOwn = this.#options.isOwn?.(event.id) ?? false;
     const isComment = event.type === "comment.posted";
     if (isComment) this.comments.add(event, release, isOwn, this.#options.removed.has(event.id));
