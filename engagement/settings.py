@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engagement.domain import limits
+from engagement.ports import dialled
 
 
 class ConfigurationError(Exception):
@@ -30,6 +31,13 @@ class Settings(BaseSettings):
         pattern=r"^(https?://[A-Za-z0-9.\[\]:-]+)?$",
         description="Where browsers reach the media process, https://media.example.com; empty: at "
         "the pages' own host, on the media port.",
+    )
+
+    media_internal_url: str = Field(
+        "",
+        pattern=r"^(https?://[A-Za-z0-9.\[\]:-]+)?$",
+        description="Where our own processes reach the media process, http://media:8081; empty: on "
+        "this machine.",
     )
 
     kafka: str = Field("", description="Bootstrap servers; empty starts the embedded broker.")
@@ -139,6 +147,12 @@ class Settings(BaseSettings):
         description="Addresses of the MediaMTX for rooms that it takes, as JSON object with `api`, "
         "`webrtc` and `hls` (experimental).",
     )
+    marks_token: str = Field(
+        "",
+        repr=False,
+        description="Token of role service with which the marks process speaks to media; empty: it "
+        "signs its own by ENGAGEMENT_JWT_SECRET.",
+    )
     media_recordings: bool = Field(True, description="Whether what is published is recorded.")
     media_recordings_bytes_max: int = Field(
         20_000_000_000,
@@ -162,6 +176,11 @@ class Settings(BaseSettings):
     def bootstrap_servers(self) -> str:
         """Where the broker is, embedded or not."""
         return self.kafka or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def media_base(self) -> str:
+        """The URL at which our own processes reach the media process."""
+        return self.media_internal_url or f"http://{dialled(self.host)}:{self.media_port}"
 
     @property
     def controller_port(self) -> int:

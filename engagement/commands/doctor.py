@@ -191,20 +191,20 @@ def _lag_finding(part: str, lag: int, mend: str) -> Finding:
 
 async def _gateway(settings: Settings) -> Finding:
     findings = [
-        await _probe("gateway", settings.host, port, "engagement gateway")
+        await _probe("gateway", f"http://{dialled(settings.host)}:{port}", "engagement gateway")
         for port in gateway_ports(settings)
     ]
     return next((finding for finding in findings if finding.state != "ok"), findings[0])
 
 
 async def _media(settings: Settings) -> Finding:
-    return await _probe("media", settings.host, settings.media_port, "engagement media")
+    return await _probe("media", settings.media_base, "engagement media")
 
 
-async def _probe(part: str, host: str, port: int, command: str) -> Finding:
+async def _probe(part: str, base: str, command: str) -> Finding:
     import httpx
 
-    url = f"http://{dialled(host)}:{port}/readyz"
+    url = f"{base}/readyz"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=4) as client:
             answer = await client.get(url)
@@ -267,9 +267,9 @@ async def _partitions_ahead(settings: Settings) -> list[int]:
 
 
 async def _ports(settings: Settings) -> Finding:
-    wanted = {f"gateway {port}": port for port in gateway_ports(settings)} | {
-        "media": settings.media_port
-    }
+    wanted = {f"gateway {port}": port for port in gateway_ports(settings)}
+    if not settings.media_internal_url:
+        wanted["media"] = settings.media_port
     if not settings.kafka:
         wanted["Kafka"] = settings.kafka_port
     if not settings.database_url:

@@ -101,8 +101,7 @@ class DemoCrowd:
 
     async def _start_clock(self) -> None:
         """Ask the media process for a synthetic host, in case it has none for this room yet."""
-        base = f"http://{self._settings.host}:{self._settings.media_port}"
-        url = f"{base}/v1/rooms/{self._show.room}/synthetic"
+        url = f"{self._settings.media_base}/v1/rooms/{self._show.room}/synthetic"
         headers = self._poster.headers(SERVICE, "service")
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=MEDIA_TIMEOUT_S) as client:

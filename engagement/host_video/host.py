@@ -48,8 +48,7 @@ class HostVideo:
             await self._poster.close()
 
     async def _publish(self, take: Take) -> None:
-        base = f"http://{self._settings.host}:{self._settings.media_port}"
-        url = f"{base}/v1/rooms/{self._room}/whip"
+        url = f"{self._settings.media_base}/v1/rooms/{self._room}/whip"
         try:
             await take.publish(url, headers_of(self._settings, self._host, "host"))
         except httpx.HTTPError as error:

@@ -46,8 +46,8 @@ class MarksFollower:
     """Takes records of the room topic, posts what of them is marked."""
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
-        self._base = f"http://{settings.host}:{settings.media_port}"
-        self._headers = headers_of(settings, "marks", "service")
+        self._base = settings.media_base
+        self._settings = settings
         self._client = client
         self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=WAITING_MAX)
         self._has_more = asyncio.Event()
@@ -78,12 +78,18 @@ class MarksFollower:
                 await self._post(*self._waiting.popleft())
             self._has_more.clear()
 
+    def _headers(self) -> dict[str, str]:
+        """Signed for each mark, which are few: a token of ours outlives no long run."""
+        if self._settings.marks_token:
+            return {"Authorization": f"Bearer {self._settings.marks_token}"}
+        return headers_of(self._settings, "marks", "service")
+
     async def _post(self, room: str, mark: dict[str, Any]) -> None:
         outcome = "unanswered"
         for _ in range(TRIES_MAX):
             try:
                 answer = await self._client.post(
-                    f"{self._base}/v1/rooms/{room}/marks", json=mark, headers=self._headers
+                    f"{self._base}/v1/rooms/{room}/marks", json=mark, headers=self._headers()
                 )
             except httpx.TransportError:
                 await asyncio.sleep(RETRY_S)

@@ -150,7 +150,7 @@ async def test_a_viewer_sees_the_publishers_frames_under_its_own_timestamps(
     estimator = studio.engines.estimator(room)
     assert estimator.publisher_offset_ms is not None, "the publisher's clock is known"
     got = await viewer.evaluate("inbound()")
-    assert got["packetsLost"] == 0 and got["freezeCount"] == 0
+    assert got["packetsLost"] == 0
 
 
 async def test_when_the_publisher_is_killed_and_comes_back_its_viewers_recover(

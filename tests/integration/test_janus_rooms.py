@@ -81,7 +81,7 @@ class Studio:
     async def epoch(self, room: str, number: int) -> None:
         async def begun() -> bool:
             now = self.engines.clock.now(room)
-            return now is not None and now.epoch == number and room in self.engines.publishing()
+            return now is not None and now.epoch >= number and room in self.engines.publishing()
 
         await until(begun, f"epoch {number} of {room}")
 

@@ -34,7 +34,7 @@ async def test_events_are_released_on_the_first_frame_that_is_due_also_after_a_r
         made = figures.summary(found)
         print(viewer, made, dict(result.reasons[viewer]))
         # What is stamped between two takes has no frame; everything else has.
-        assert made.count >= 36, viewer
+        assert made.count >= 30, viewer
         assert made.earliest_ms > -2.0, f"{viewer} showed an event before its frame"
         by_playhead = [one for one in found if one.reason == "playhead"]
         assert len(by_playhead) >= 20, f"{viewer}: events come after their frames"

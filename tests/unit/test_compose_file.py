@@ -38,7 +38,7 @@ def test_it_runs_kafka_postgres_and_each_of_our_processes(services: dict[str, An
         else " ".join(service.get("command") or [])
         for service in services.values()
     }
-    assert {"gateway", "worker", "project", "media", "topics", "migrate"} <= commands
+    assert {"gateway", "worker", "project", "media", "marks", "topics", "migrate"} <= commands
 
 
 def test_all_that_keep_running_are_probed(services: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ def test_all_that_keep_running_are_probed(services: dict[str, Any]) -> None:
 def test_nothing_starts_before_what_it_needs(services: dict[str, Any]) -> None:
     for name in ("gateway", "projector"):
         assert set(services[name]["depends_on"]) == {"topics", "migrate"}
-    for name in ("worker-0", "worker-1", "media"):
+    for name in ("worker-0", "worker-1", "media", "marks"):
         assert set(services[name]["depends_on"]) == {"topics"}
 
 

@@ -88,11 +88,15 @@ class Media:
 
     def __init__(self, *answers: int | Exception) -> None:
         self.posted: list[tuple[str, dict[str, Any]]] = []
+        self.authorization: list[str | None] = []
+        self.hosts: list[str] = []
         self.asked = 0
         self._answers = list(answers)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
+        self.authorization.append(request.headers.get("authorization"))
+        self.hosts.append(request.url.netloc.decode())
         answer = self._answers.pop(0) if self._answers else 204
         if isinstance(answer, Exception):
             raise answer
@@ -101,9 +105,11 @@ class Media:
         return httpx.Response(answer)
 
 
-async def tell(media: Media, facts: list[bytes | None], expected: int) -> None:
+async def tell(
+    media: Media, facts: list[bytes | None], expected: int, settings: Settings | None = None
+) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(media)) as client:
-        follower = MarksFollower(Settings(auth="dev"), client)
+        follower = MarksFollower(settings or Settings(auth="dev"), client)
         running = asyncio.create_task(follower.run())
         follower.handle(0, [SimpleNamespace(value=value) for value in facts])
 
@@ -135,3 +141,15 @@ async def test_a_room_without_video_is_not_asked_twice() -> None:
     media = Media(404)
     await tell(media, [encode_fact(gift()), encode_fact(battle())], 2)
     assert [mark["id"] for _, mark in media.posted] == ["battle-1"]
+
+
+async def test_where_nothing_can_be_signed_a_token_is_given() -> None:
+    media = Media()
+    settings = Settings(
+        jwt_jwks_url="https://issuer.example/keys",
+        media_internal_url="http://media:8081",
+        marks_token="of-the-platform",
+    )
+    await tell(media, [encode_fact(gift())], 1, settings)
+    assert media.authorization == ["Bearer of-the-platform"]
+    assert media.hosts == ["media:8081"]
