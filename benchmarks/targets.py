@@ -89,6 +89,7 @@ def save(measurement: Measurement) -> Path:
 
 def record(directory: Path, measurements: list[Measurement]) -> None:
     """Put these in the place of older ones in benchmarks.json and benchmarks.md of a directory."""
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / "benchmarks.json"
     known: dict[str, Measurement] = {}
     if path.exists():

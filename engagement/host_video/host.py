@@ -1,6 +1,7 @@
 """A host who is always on: publishes, watches the room as hosts do, begins anew when cut off."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +19,10 @@ log = structlog.get_logger()
 
 AGAIN_S: Final = 0.5
 """After a refusal or a connection that ended, before the next try."""
+LOOK_S: Final = 1.0
+"""For an answer about the room's clock."""
+FRESH_MS: Final = 8_000.0
+"""Who is on the air ties media time to the server's clock every five seconds."""
 
 
 class HostVideo:
@@ -30,6 +35,8 @@ class HostVideo:
         self._poster = Poster(settings)
         self._take: Take | None = None
         self._reaction: Reaction | None = None
+        self._epoch: int | None = None
+        """The epoch of our newest take, once there was one."""
 
     async def run(self, sound: Sequence[bytes]) -> None:
         """Until cancelled."""
@@ -49,6 +56,10 @@ class HostVideo:
 
     async def _publish(self, take: Take) -> None:
         url = f"{self._settings.media_base}/v1/rooms/{self._room}/whip"
+        clock = await self._clock()
+        if clock is not None and is_taken(clock, self._epoch, time.time() * 1000):
+            return
+        self._epoch = clock["now"]["epoch"] + 1 if clock else 1
         try:
             await take.publish(url, headers_of(self._settings, self._host, "host"))
         except httpx.HTTPError as error:
@@ -63,10 +74,29 @@ class HostVideo:
             await take.close()
         log.warning("host_video.ended", room=self._room, take=take.number)
 
+    async def _clock(self) -> dict[str, Any] | None:
+        """The room's clock, as media tells it; None where it has none, or nobody answers."""
+        url = f"{self._settings.media_base}/v1/rooms/{self._room}/clock"
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=LOOK_S) as client:
+                answer = await client.get(url)
+        except httpx.HTTPError:
+            return None
+        return answer.json() if answer.is_success else None
+
     def _see(self, event: dict[str, Any]) -> None:
         if self._take is not None:
             at_ms = self._take.pictures.at_ms
             self._reaction = react(self._reaction, event, at_ms) or self._reaction
+
+
+def is_taken(clock: dict[str, Any], own_epoch: int | None, now_ms: float) -> bool:
+    """Whether somebody has begun to publish after our newest take, and still does: whoever sits
+    at the host's page has the room as long as they like."""
+    if own_epoch is None or not clock["running"] or clock["now"]["epoch"] <= own_epoch:
+        return False
+    newest = clock["anchors"][-1]
+    return bool(now_ms - newest["wall_ms"] - newest["offset_ms"] < FRESH_MS)
 
 
 async def run_hosts(settings: Settings) -> None:

@@ -17,6 +17,8 @@ from engagement.settings import Settings
 log = structlog.get_logger()
 
 BROKER_S = 120.0
+PAUSE_S = 0.2
+"""Players of playlists are a second behind at least."""
 
 
 async def run(settings: Settings) -> None:
@@ -41,6 +43,7 @@ async def _follow(settings: Settings) -> None:
             [follower.followed],
             settings.partitions,
             client_id="marks",
+            pause_s=PAUSE_S,
         )
         log.info("marks.ready")
         async with asyncio.TaskGroup() as tasks:

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -104,8 +105,9 @@ class Stack:
 
 
 @pytest_asyncio.fixture
-async def stack(instance: Instance) -> AsyncIterator[Stack]:
+async def stack(instance: Instance, static: Path) -> AsyncIterator[Stack]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
+        assert static.is_dir(), "the pages are built"
         stack = Stack(instance, http)
         await stack.open()
         yield stack

@@ -1,11 +1,10 @@
 // The page of `make sync`: a room watched over WebRTC, LL-HLS or as a recording, by the client
 // library. What is released is written down with the picture that was on screen at that moment.
-import { connect, ReleaseScheduler } from "@live-engagement/client";
+import { connect, HlsPlayhead, MediaClock, ReleaseScheduler, WebRtcPlayhead } from "@live-engagement/client";
 
 const CELLS = 40, TIME_BITS = 25, CLOCK_Y = 8;
 const canvas = new OffscreenCanvas(640, 16);
 const context = canvas.getContext("2d", { willReadFrequently: true });
-const rtpDifference = (a, b) => ((a - b) << 0);
 
 /** What is burned into the frame on screen; null where it cannot be read. */
 function burned(video) {
@@ -24,54 +23,22 @@ function burned(video) {
   return { take: number(0, 6), isReacting: bits[6] === 1, atMs: number(7, TIME_BITS) };
 }
 
-/** A player's place in media time: that of the frame which is on screen. */
-class FramePlayhead {
-  constructor(basis, placeOf) {
-    this.basis = basis;
-    this.placeOf = placeOf;
+/** Remembers where a playhead was a frame ago. */
+class Watched {
+  constructor(playhead, moved) {
     this.place = null;
     this.before = null;
-  }
-  shown(frame) {
-    this.before = this.place;
-    this.place = this.placeOf(frame) ?? this.place;
-  }
-  position() {
-    return this.place;
+    playhead.onFrame = () => {
+      this.before = this.place;
+      this.place = playhead.position();
+      moved();
+    };
   }
 }
 
 /** Whether the frame before the one on screen was not yet where the event belongs. */
 function isFirst({ before }, { mediaepoch, mediapts }) {
   return before === null || before.epoch < mediaepoch || before.ptsMs < mediapts;
-}
-
-/** Over WebRTC: by the frame's RTP timestamp, from the anchor that is nearest to it. */
-function placeByRtp(clock) {
-  return ({ rtpTimestamp }) => {
-    let nearest = null;
-    for (const anchor of clock.anchors) {
-      const ticks = rtpDifference(rtpTimestamp, anchor.rtp);
-      if (nearest === null || Math.abs(ticks) < Math.abs(nearest.ticks)) nearest = { anchor, ticks };
-    }
-    if (nearest === null || Math.abs(nearest.ticks) > 600 * nearest.anchor.rate) return null;
-    const { anchor, ticks } = nearest;
-    return { epoch: anchor.epoch, ptsMs: anchor.pts_ms + (ticks * 1000) / anchor.rate };
-  };
-}
-
-/** Over HLS: by the media time that every segment carries. */
-function placeBySegment(hls) {
-  return ({ mediaTime }) => {
-    const details = hls.levels[hls.currentLevel]?.details ?? hls.levels[0]?.details;
-    if (!details) return null;
-    const all = details.fragmentHint ? [...details.fragments, details.fragmentHint] : details.fragments;
-    const fragment = all.findLast((one) => one.start <= mediaTime + 0.001);
-    const tag = fragment?.tagList.find(([name]) => name.endsWith("EXT-X-LIVE-MEDIA-TIME"));
-    if (!tag) return null;
-    const [, epoch, pts] = tag[1].match(/EPOCH=(\d+),PTS=([\d.]+)/);
-    return { epoch: Number(epoch), ptsMs: Number(pts) + (mediaTime - fragment.start) * 1000 };
-  };
 }
 
 function screen(transport) {
@@ -154,36 +121,28 @@ window.freezes = async () => {
 /** Watch a room: `transport` webrtc or hls. */
 window.watch = async ({ gateway, media, room, user, transport, delayMs }) => {
   const video = screen(transport);
-  const anchors = { anchors: [] };
   const isHls = transport === "hls";
   const hls = isHls ? playOverHls(video, `${media}/v1/rooms/${room}/hls/index.m3u8`) : null;
   if (hls) catchUpOnce(video, hls);
-  const playhead = new FramePlayhead(transport, hls ? placeBySegment(hls) : placeByRtp(anchors));
-  const live = (window.live = connect(room, {
-    url: gateway, token: `dev:${user}`,
-  }));
-  live.on("clock", (anchor) => {
-    anchors.anchors.push(anchor);
-    if (anchors.anchors.length > 64) anchors.anchors.shift();
-  });
-  const track = live.track(playhead, (release) => {
-    const { event } = release;
+  const live = (window.live = connect(room, { url: gateway, token: `dev:${user}` }));
+  const clocks = { media: live.media, server: live.server, now: () => live.now() };
+  const playhead = hls ? new HlsPlayhead(video, hls, live.media) : new WebRtcPlayhead(video, clocks);
+  const watched = new Watched(playhead, () => track.wake());
+  const track = live.track(playhead, ({ event, reason }) => {
     if (event.type !== "comment.posted") return;
     window.releases.push({
-      id: event.id, epoch: event.mediaepoch, stamp: event.mediapts, reason: release.reason,
-      isFirst: isFirst(playhead, event), burned: burned(video),
+      id: event.id, epoch: event.mediaepoch, stamp: event.mediapts, reason,
+      isFirst: isFirst(watched, event), burned: burned(video),
     });
   });
   let count = 0;
   eachFrame(video, (now, frame) => {
-    playhead.shown(frame);
-    track.wake();
     count += 1;
     if (count % 5 !== 0) return;
     const shown = burned(video);
-    if (shown === null || playhead.place === null) return;
+    if (shown === null || watched.place === null) return;
     window.frames_.push({
-      ...shown, ...playhead.place,
+      ...shown, ...watched.place,
       glassMs: performance.timeOrigin + frame.expectedDisplayTime,
     });
   });
@@ -194,14 +153,14 @@ window.watch = async ({ gateway, media, room, user, transport, delayMs }) => {
 window.replay = async ({ url, events }) => {
   const video = screen("vod");
   const hls = playOverHls(video, url, { lowLatencyMode: false });
-  const playhead = new FramePlayhead("vod", placeBySegment(hls));
+  const playhead = new HlsPlayhead(video, hls, new MediaClock(), "vod");
   let scheduler = new ReleaseScheduler(playhead);
   let isMoved = true;
   const note = (releases) => {
     for (const { event, reason } of releases) {
       window.releases.push({
         id: event.id, epoch: event.mediaepoch, stamp: event.mediapts, reason,
-        isFirst: isFirst(playhead, event), burned: burned(video),
+        isFirst: isFirst(watched, event), burned: burned(video),
       });
     }
   };
@@ -213,11 +172,11 @@ window.replay = async ({ url, events }) => {
   };
   window.pauseFor = () => video.pause();
   video.addEventListener("seeking", () => { isMoved = true; });
-  eachFrame(video, (now, frame) => {
-    if (video.seeking) return;
-    playhead.shown(frame);
-    const { place } = playhead;
-    if (isMoved && place !== null) {
+  const watched = new Watched(playhead, () => {
+    const { place } = watched;
+    if (video.seeking || place === null) return;
+    const now = performance.now();
+    if (isMoved) {
       isMoved = false;
       // What lies behind is state, not news.
       const isAhead = (one) =>

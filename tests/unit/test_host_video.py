@@ -11,6 +11,7 @@ from engagement.host_video import burned_clock
 from engagement.host_video.burned_clock import BLACK, CELLS, WHITE, Burned
 from engagement.host_video.delight import CALM_MS, react
 from engagement.host_video.encoder import FPS, GOP_FRAMES, PictureEncoder, sound_loop
+from engagement.host_video.host import is_taken
 from engagement.host_video.lettering import STROKES
 from engagement.host_video.picture import (
     FLASH_MS,
@@ -117,3 +118,20 @@ def test_every_letter_of_a_name_has_strokes() -> None:
             points = line.split()
             assert len(points) >= 2
             assert all(int(x) <= 4 and int(y) <= 6 for x, y in points)
+
+
+def clock(epoch: int, *, running: bool = True, age_ms: float = 1_000.0) -> dict[str, Any]:
+    """A room's clock as media tells it at 100,000 ms."""
+    anchor = {"wall_ms": 99_500.0 - age_ms, "offset_ms": 500.0}
+    return {"running": running, "now": {"epoch": epoch}, "anchors": [anchor]}
+
+
+def test_a_host_leaves_the_room_to_who_came_later_as_long_as_they_are_on_the_air() -> None:
+    assert is_taken(clock(3), own_epoch=2, now_ms=100_000)
+    assert not is_taken(clock(3, running=False), own_epoch=2, now_ms=100_000)
+    assert not is_taken(clock(3, age_ms=9_000), own_epoch=2, now_ms=100_000), "nobody is there"
+
+
+def test_a_host_begins_where_nobody_came_later() -> None:
+    assert not is_taken(clock(2), own_epoch=2, now_ms=100_000), "that is our own"
+    assert not is_taken(clock(2), own_epoch=None, now_ms=100_000), "a host who has just come"

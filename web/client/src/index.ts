@@ -23,6 +23,8 @@ export { MediaClock, ServerClock } from "./clock.js";
 export type { MediaTime } from "./clock.js";
 export { browserEnvironment } from "./environment.js";
 export type { Environment, Socket } from "./environment.js";
+export { WhipPublisher } from "./whip.js";
+export type { WhipOptions, WhipState } from "./whip.js";
 export { backoffMs } from "./backoff.js";
 export { mayReconnect } from "./frames.js";
 export type { Anchor, Backoff, BattleSnapshot, Limits, Outcome, SenderCoins, Snapshot } from "./frames.js";

@@ -5,6 +5,11 @@
 import type { MediaClock, MediaTime, ServerClock } from "./clock.js";
 import type { Basis, Playhead } from "./playhead.js";
 
+/** Which media time was the newest at this time of the server, Unix ms. */
+export interface DatedMedia {
+  at(serverMs: number): MediaTime | null;
+}
+
 interface Clocks {
   media: MediaClock;
   server: ServerClock;
@@ -17,9 +22,12 @@ abstract class VideoPlayhead implements Playhead {
   abstract readonly basis: Basis;
   /** Called with every new frame: a track's `wake` belongs here. */
   onFrame: () => void = () => undefined;
+  /** Tells where we are until the first frame is on screen. */
+  before: Playhead | null = null;
   protected readonly video: HTMLVideoElement;
   #shown: MediaTime | null = null;
   #handle = 0;
+  #ended = () => this.onFrame();
   #timer: ReturnType<typeof setInterval> | null = null;
 
   constructor(video: HTMLVideoElement) {
@@ -27,13 +35,21 @@ abstract class VideoPlayhead implements Playhead {
     if (typeof video.requestVideoFrameCallback === "function") this.#watch();
     // Elsewhere the element's own time, which is up to 250 ms behind, is all there is.
     else this.#timer = setInterval(() => this.#show(null), POLL_MS);
+    video.addEventListener("ended", this.#ended);
   }
 
-  position(): MediaTime | null {
-    return this.#shown;
+  position(nowMs: number): MediaTime | null {
+    if (this.#shown === null) return this.before?.position(nowMs) ?? null;
+    return this.video.ended ? { ...this.#shown, isEnd: true } : this.#shown;
+  }
+
+  /** The player was sent there; what is on screen until it has arrived does not count. */
+  moved(to: MediaTime): void {
+    this.#shown = to;
   }
 
   get rate(): number {
+    if (this.#shown === null && this.before !== null) return this.before.rate ?? 1;
     return this.video.paused ? 0 : this.video.playbackRate;
   }
 
@@ -41,6 +57,7 @@ abstract class VideoPlayhead implements Playhead {
   close(): void {
     if (this.#timer === null) this.video.cancelVideoFrameCallback(this.#handle);
     else clearInterval(this.#timer);
+    this.video.removeEventListener("ended", this.#ended);
   }
 
   /** The media time of a frame; null keeps what was. */
@@ -54,7 +71,7 @@ abstract class VideoPlayhead implements Playhead {
   }
 
   #show(frame: VideoFrameCallbackMetadata | null): void {
-    const found = this.locate(frame);
+    const found = this.video.seeking ? null : this.locate(frame);
     if (found === null) return;
     this.#shown = found;
     this.onFrame();
@@ -114,12 +131,13 @@ interface HlsDetails {
  */
 export class HlsPlayhead extends VideoPlayhead {
   readonly basis: "hls" | "vod";
-  #hls: HlsPlayer | null;
-  #media: MediaClock;
+  /** Who plays now: a player that was made anew takes the place of another. */
+  player: HlsPlayer | null;
+  #media: DatedMedia;
 
-  constructor(video: HTMLVideoElement, hls: HlsPlayer | null, media: MediaClock, basis: "hls" | "vod" = "hls") {
+  constructor(video: HTMLVideoElement, hls: HlsPlayer | null, media: DatedMedia, basis: "hls" | "vod" = "hls") {
     super(video);
-    this.#hls = hls;
+    this.player = hls;
     this.#media = media;
     this.basis = basis;
   }
@@ -130,7 +148,7 @@ export class HlsPlayhead extends VideoPlayhead {
   }
 
   #tagged(atS: number): MediaTime | null {
-    const hls = this.#hls;
+    const hls = this.player;
     const details = hls?.levels[Math.max(0, hls.currentLevel)]?.details;
     const hint = details?.fragmentHint;
     const begun = (one: HlsFragment) => one.start <= atS + ROUNDING_S;
@@ -144,9 +162,9 @@ export class HlsPlayhead extends VideoPlayhead {
   #dated(atS: number): MediaTime | null {
     const video = this.video as HTMLVideoElement & { getStartDate?: () => Date };
     const behindMs = (atS - video.currentTime) * 1000;
-    const dateMs = this.#hls === null
+    const dateMs = this.player === null
       ? (video.getStartDate?.().getTime() ?? Number.NaN) + video.currentTime * 1000
-      : (this.#hls.playingDate?.getTime() ?? Number.NaN);
+      : (this.player.playingDate?.getTime() ?? Number.NaN);
     return Number.isNaN(dateMs) ? null : this.#media.at(dateMs + behindMs);
   }
 }

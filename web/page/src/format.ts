@@ -24,6 +24,12 @@ export function mediaTime(ms: number, digits = 1): string {
   return `${ms < 0 && total > 0 ? "-" : ""}${clock}${fraction}`;
 }
 
+/** The time of day to a tenth: `21:04:09.3`. */
+export function clockTime(date: Date): string {
+  const [h, m, s] = [date.getHours(), date.getMinutes(), date.getSeconds()];
+  return `${pad(h)}:${pad(m)}:${pad(s)}.${Math.floor(date.getMilliseconds() / 100)}`;
+}
+
 /** What is left: `1:05`, `0:09`. Zero only when nothing is. */
 export function countdown(ms: number): string {
   const seconds = Math.ceil(ms / 1000);

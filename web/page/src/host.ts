@@ -2,6 +2,7 @@
 import { Api, ApiError, Combos, connect, isBattleEvent, type Combo, type EventOf, type LiveEvent, type Outcome, type Release, type RequestData, type RequestType, type Room, type Snapshot } from "@live-engagement/client";
 import { giftImage } from "./art.js";
 import { BattleDesk } from "./battle-desk.js";
+import { Broadcast } from "./broadcast.js";
 import { CommentList } from "./comments.js";
 import { HeldComments } from "./held.js";
 import { el } from "./dom.js";
@@ -70,6 +71,7 @@ class HostDesk {
   #room: Room;
   #api: Api;
   #battles: BattleDesk;
+  #broadcast: Broadcast;
   #combos = new Combos();
   #held: HeldComments;
   #frame: Shell;
@@ -97,6 +99,7 @@ class HostDesk {
     this.#held = new HeldComments((type, target) => void this.#room.send(type, { target }).then((outcome) => this.#tell(outcome)));
     const serverMs = () => this.#room.server.at(this.#room.now());
     this.#battles = new BattleDesk(this.#api, name, serverMs, (text) => this.#say(text));
+    this.#broadcast = new Broadcast(name, token);
     frame.head.append(new StatusPill(this.#room).root);
     const figure = (value: HTMLElement, label: string) => el("div", { class: "figure-card" }, value, el("span", {}, label));
     frame.main.append(
@@ -104,6 +107,7 @@ class HostDesk {
         "aside",
         { class: "desk" },
         el("div", { class: "figure-cards" }, figure(this.#online, "watching"), figure(this.#likes, "likes"), figure(this.#rate, "comments a minute"), figure(this.#earned, "coins earned")),
+        this.#broadcast.root,
         this.#battles.root,
         this.#held.root,
         el("section", { class: "card" }, el("h2", {}, "Muted and banned"), this.#nobody, this.#silenced),
@@ -126,6 +130,9 @@ class HostDesk {
       this.#online.textContent = count(snapshot.online);
       this.#likes.textContent = count(snapshot.likes);
       this.#battles.reset(snapshot.battle);
+    });
+    this.#room.on("arrival", (event) => {
+      if (event.type === "gift.sent") this.#broadcast.react(`${event.actorid ?? "Somebody"} sent ${event.data.name}`);
     });
     this.#room.on("held", (event) => this.#held.add(event));
     this.#room.on("event", (event, release) => {

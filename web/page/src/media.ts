@@ -3,6 +3,7 @@ import { HlsPlayhead, WebRtcPlayhead, WhepPlayer, type Room } from "@live-engage
 import type { Pane } from "./pane.js";
 
 const LOOK_AGAIN_MS = 3_000;
+const REBUILD_MS = 300;
 /** The first segment takes a moment. */
 const LOOK_MS = [0, 1_000, 2_000, 4_000];
 /** Behind the newest part: less stalls, more is late. */
@@ -67,17 +68,24 @@ export async function playHls(pane: Pane, room: Room, playlistUrl: string): Prom
     pane.follow(room, new HlsPlayhead(video, null, room.media));
     return;
   }
-  // The pages' policy allows no scripts but files of ours, so no worker from a blob.
-  const hls = new Hls({ lowLatencyMode: true, enableWorker: false, liveSyncDuration: HLS_BEHIND_S, maxLiveSyncPlaybackRate: 1.1 });
-  hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {
-    if (!fatal) return;
-    pane.setPlaying("waiting");
-    if (type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
-    else setTimeout(() => hls.loadSource(playlistUrl), LOOK_AGAIN_MS);
-  });
+  const begin = () => {
+    // The pages' policy allows no scripts but files of ours, so no worker from a blob.
+    const hls = new Hls({ lowLatencyMode: true, enableWorker: false, liveSyncDuration: HLS_BEHIND_S, maxLiveSyncPlaybackRate: 1.1 });
+    hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {
+      if (!fatal) return;
+      pane.setPlaying("waiting");
+      // Where a host comes back with sound and was without, or with another codec, the browser's
+      // buffers cannot go on: they are made anew, at the live end.
+      const againMs = type === Hls.ErrorTypes.MEDIA_ERROR ? REBUILD_MS : LOOK_AGAIN_MS;
+      hls.destroy();
+      setTimeout(() => (playhead.player = begin()), againMs);
+    });
+    hls.on(Hls.Events.MANIFEST_PARSED, () => void video.play().catch(() => undefined));
+    hls.loadSource(playlistUrl);
+    hls.attachMedia(video);
+    return hls;
+  };
   video.addEventListener("playing", () => pane.setPlaying("playing"));
-  hls.loadSource(playlistUrl);
-  hls.attachMedia(video);
-  hls.on(Hls.Events.MANIFEST_PARSED, () => void video.play().catch(() => undefined));
-  pane.follow(room, new HlsPlayhead(video, hls, room.media));
+  const playhead = new HlsPlayhead(video, begin(), room.media);
+  pane.follow(room, playhead);
 }

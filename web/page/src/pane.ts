@@ -97,7 +97,7 @@ export class Pane {
   }
 
   /** Show real video in the place of the drawn host; the element that plays it. */
-  showVideo(transport: "webrtc" | "hls", title: string): HTMLVideoElement {
+  showVideo(transport: "webrtc" | "hls" | "vod", title: string): HTMLVideoElement {
     this.#video?.remove();
     const video = (this.#video = el("video", { class: "video", "data-transport": transport, autoplay: true, playsinline: true }));
     video.muted = true; // Or no browser lets it begin by itself.
@@ -113,7 +113,8 @@ export class Pane {
   }
 
   /** Follow another playhead from now on; what waits for the old one waits for this one. */
-  follow(room: Room, playhead: Playhead & { onFrame?: () => void }): void {
+  follow(room: Room, playhead: Playhead & { onFrame: () => void; before: Playhead | null }): void {
+    playhead.before = this.#playhead;
     const waiting = [...(this.#track?.upcoming() ?? [])];
     this.#track?.close();
     const track = room.track(playhead, (release) => this.release(release, room.now()));

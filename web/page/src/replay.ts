@@ -7,6 +7,7 @@ import { mediaTime } from "./format.js";
 import { Pane } from "./pane.js";
 import { everyFrame, shell } from "./shell.js";
 import { identify } from "./identity.js";
+import { RecordedVideo, recordingsOf, type Reel } from "./recorded-video.js";
 import { Timeline } from "./timeline.js";
 
 /** Events are given to the scheduler so long before they are due, in media ms. */
@@ -43,7 +44,8 @@ class Player {
   readonly root: HTMLElement;
   #environment = browserEnvironment();
   #timeline = new Timeline();
-  #playhead = new RecordedPlayhead();
+  #recorded = new RecordedPlayhead();
+  #reel: Reel = this.#recorded;
   #density = new Density();
   #pane: Pane;
   #track: Track;
@@ -63,12 +65,7 @@ class Player {
       title: "Replay", subtitle: "at its own playhead", delayMs: 0, removed: this.#timeline.removed,
       comments: { label: "Comments", isSpoken: true },
     });
-    this.#track = new Track(
-      this.#playhead,
-      (release) => this.#pane.release(release, this.now()),
-      this.#environment,
-    );
-    this.#pane.attach(this.#playhead, this.#track);
+    this.#track = this.#follow(this.#recorded);
     const speeds = SPEEDS.map((speed) => this.#speedButton(speed));
     this.root = el(
       "div",
@@ -87,7 +84,7 @@ class Player {
     this.#scrubber.addEventListener("pointerdown", () => (this.#isScrubbing = true));
     this.#scrubber.addEventListener("change", () => (this.#isScrubbing = false));
     this.#scrubber.addEventListener("input", () => {
-      this.#seek((Number(this.#scrubber.value) / SCRUB_STEPS) * this.#playhead.durationMs);
+      this.#seek((Number(this.#scrubber.value) / SCRUB_STEPS) * this.#reel.durationMs);
     });
   }
 
@@ -97,27 +94,48 @@ class Player {
 
   async load(api: Api, room: string): Promise<void> {
     const timeline = this.#timeline;
+    await this.#loadVideo(room);
     await timeline.load(api, room, () => {
-      this.#playhead.setSpans(timeline.spans);
+      this.#recorded.setSpans(timeline.spans);
       this.#density.draw(timeline.events, (time) => {
-        const elapsedMs = this.#playhead.elapsedAt(time);
-        return elapsedMs === null ? null : elapsedMs / Math.max(1, this.#playhead.durationMs);
+        const elapsedMs = this.#reel.elapsedAt(time);
+        return elapsedMs === null ? null : elapsedMs / Math.max(1, this.#reel.durationMs);
       });
       timeline.removed.forEach((id) => this.#pane.remove(id));
       this.#progress.textContent = `${timeline.events.length.toLocaleString("en")} events so far…`;
       if (!this.#isPlaying && this.#next === 0) this.#toggle();
     });
     const events = timeline.events.length.toLocaleString("en");
-    this.#progress.textContent = timeline.isTruncated
+    const told = timeline.isTruncated
       ? `The first ${events} events of a longer timeline`
-      : `${events} events · ${mediaTime(this.#playhead.durationMs, 0)}`;
+      : `${events} events · ${mediaTime(this.#reel.durationMs, 0)}`;
+    const unseen = timeline.events.filter((event) => this.#elapsedOf(event) === null).length;
+    this.#progress.textContent = unseen === 0 ? told : `${told} · ${unseen.toLocaleString("en")} more where nothing was recorded`;
+  }
+
+  /** Play what was recorded of the room, where there is any. */
+  async #loadVideo(room: string): Promise<void> {
+    const recordings = await recordingsOf(room);
+    if (recordings.length === 0) return;
+    const video = this.#pane.showVideo("vod", "Replay");
+    const recorded = await RecordedVideo.load(video, room, recordings, (why) => this.#pane.setPlaying(why));
+    video.addEventListener("playing", () => this.#pane.setPlaying("playing"));
+    this.#reel = recorded;
+    this.#track = this.#follow(recorded);
+    recorded.playhead.onFrame = () => this.#track.wake();
+  }
+
+  #follow(reel: Reel): Track {
+    const track = new Track(reel, (release) => this.#pane.release(release, this.now()), this.#environment);
+    this.#pane.attach(reel, track);
+    return track;
   }
 
   draw(nowMs: number): void {
     this.#feed(nowMs);
     this.#pane.draw(nowMs);
-    const elapsedMs = this.#playhead.elapsedMs(nowMs);
-    const { durationMs } = this.#playhead;
+    const elapsedMs = this.#reel.elapsedMs(nowMs);
+    const { durationMs } = this.#reel;
     if (this.#isPlaying && durationMs > 0 && elapsedMs >= durationMs) this.#toggle();
     const second = Math.floor(elapsedMs / 100);
     if (second === this.#drawnSecond) return;
@@ -130,25 +148,25 @@ class Player {
 
   /** Give the scheduler what comes next. */
   #feed(nowMs: number): void {
-    const untilMs = this.#playhead.elapsedMs(nowMs) + AHEAD_MS * Math.max(1, this.#speed);
+    const untilMs = this.#reel.elapsedMs(nowMs) + AHEAD_MS * Math.max(1, this.#speed);
     const { events } = this.#timeline;
     while (this.#next < events.length) {
       const event = events[this.#next] as LiveEvent;
       const dueMs = this.#elapsedOf(event);
-      if (dueMs > untilMs) return;
+      if (dueMs !== null && dueMs > untilMs) return;
       this.#next += 1;
-      this.#track.offer(event);
+      if (dueMs !== null) this.#track.offer(event);
     }
   }
 
   #toggle(): void {
     const nowMs = this.now();
     this.#isPlaying = !this.#isPlaying;
-    if (!this.#isPlaying) this.#playhead.pause(nowMs);
+    if (!this.#isPlaying) this.#reel.pause(nowMs);
     else {
-      const isAtEnd = this.#playhead.elapsedMs(nowMs) >= this.#playhead.durationMs;
+      const isAtEnd = this.#reel.elapsedMs(nowMs) >= this.#reel.durationMs;
       if (isAtEnd && this.#next > 0) this.#seek(0);
-      this.#playhead.play(nowMs, this.#speed);
+      this.#reel.play(nowMs, this.#speed);
     }
     this.#track.wake();
     this.#showPlaying();
@@ -156,10 +174,10 @@ class Player {
 
   #seek(toMs: number): void {
     const nowMs = this.now();
-    this.#playhead.seek(toMs, nowMs);
+    this.#reel.seek(toMs, nowMs);
     this.#track.reset();
     this.#pane.clear();
-    const position = this.#playhead.position(nowMs);
+    const position = this.#reel.position(nowMs);
     if (position === null) return;
     const timeline = this.#timeline;
     const index = timeline.indexAt(position.epoch, position.ptsMs);
@@ -186,16 +204,16 @@ class Player {
     this.#pane.begin(battle, senders.top(SENDERS_MAX), null);
   }
 
-  #elapsedOf(event: LiveEvent): number {
-    const time = { epoch: event.mediaepoch ?? 0, ptsMs: event.mediapts ?? 0 };
-    return this.#playhead.elapsedAt(time) ?? 0;
+  /** When in the replay an event is due; null where there is nothing to see. */
+  #elapsedOf(event: LiveEvent): number | null {
+    return this.#reel.elapsedAt({ epoch: event.mediaepoch ?? 0, ptsMs: event.mediapts ?? 0 });
   }
 
   #speedButton(speed: number): HTMLElement {
     const button = el("button", { type: "button", "aria-pressed": String(speed === this.#speed) }, `${speed}×`);
     button.addEventListener("click", () => {
       this.#speed = speed;
-      if (this.#isPlaying) this.#playhead.play(this.now(), speed);
+      if (this.#isPlaying) this.#reel.play(this.now(), speed);
       this.#track.wake();
       for (const other of button.parentElement?.children ?? []) {
         other.setAttribute("aria-pressed", String(other === button));
