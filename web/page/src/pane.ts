@@ -126,7 +126,9 @@ export class Pane {
   /** How the player is doing, in words. */
   setPlaying(state: string): void {
     this.root.dataset["playing"] = state;
+    // While it plays the subtitle tells the delay, where there is a host to be behind.
     if (state !== "playing") this.#subtitle.textContent = STATES[state] ?? state;
+    else if (this.#options.behindMs === undefined) this.#subtitle.textContent = this.#options.subtitle;
   }
 
   /** The room as it was when we came, or came back. */
